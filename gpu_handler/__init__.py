@@ -1,0 +1,1 @@
+"""The STS service: fragments in, dubbed speech out, behind the contract in `livedub.sts.contract`."""

@@ -1,0 +1,1 @@
+"""The `livedub` command: one file per command, heavy imports inside the command."""

@@ -1,0 +1,1 @@
+"""Speech to speech: the wire contract, its clients and their circuit breaker."""

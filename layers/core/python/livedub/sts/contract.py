@@ -1,0 +1,263 @@
+"""The STS wire contract: one JSON for HTTP and RunPod alike (schemas are golden files in tests/golden).
+
+Times are integer milliseconds on the wire; audio is mono or stereo, base64 of the declared format.
+`POST /api/v1/sts/process` takes an `StsRequest` and answers an `StsResult`; streaming transports send
+`StsPartial` objects first: one `text`, then one `audio` per target language.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION: Literal[1] = 1
+
+STREAM_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+FRAGMENT_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}/[0-9]{1,19}/[0-9]{1,19}$"
+LANGUAGE_PATTERN = r"^[a-z]{2,3}$"
+VOICE_PATTERN = r"^[a-z]{2,3}/[A-Za-z0-9_.-]{1,64}$"
+
+MAX_FRAGMENT_MS = 30_000
+MAX_AUDIO_BASE64_BYTES = 16 * 1024 * 1024
+
+_ISO_639_1 = re.compile(LANGUAGE_PATTERN)
+
+
+class Wire(BaseModel):
+    """Strict base: unknown fields are an error, so a typo never passes silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+
+
+class ErrorCode(str, Enum):
+    """Stable error codes; clients decide on these, never on messages."""
+
+    TIMEOUT = "TIMEOUT"
+    INVALID_INPUT = "INVALID_INPUT"
+    UNSUPPORTED_LANGUAGE = "UNSUPPORTED_LANGUAGE"
+    MODEL_ERROR = "MODEL_ERROR"
+    GPU_OOM = "GPU_OOM"
+    QUEUE_FULL = "QUEUE_FULL"
+    DURATION_MISMATCH = "DURATION_MISMATCH"
+    AUTH_FAILED = "AUTH_FAILED"
+
+
+class Stage(str, Enum):
+    """Where in the service something happened."""
+
+    INPUT = "input"
+    QUEUE = "queue"
+    ASR = "asr"
+    TRANSLATION = "translation"
+    TTS = "tts"
+    FIT = "fit"
+
+
+class AudioFormat(str, Enum):
+    """Encodings audio travels in: FLAC (RFC 9639) or headerless little-endian 16-bit PCM."""
+
+    FLAC = "flac"
+    PCM_S16LE = "pcm_s16le"
+
+
+class Audio(Wire):
+    """Audio as base64, with what is needed to read it."""
+
+    format: AudioFormat
+    sample_rate_hz: int = Field(ge=8_000, le=48_000)
+    channels: int = Field(ge=1, le=2)
+    duration_ms: int = Field(ge=1, le=MAX_FRAGMENT_MS)
+    data_base64: str = Field(min_length=1, max_length=MAX_AUDIO_BASE64_BYTES)
+
+
+class SpeechSpan(Wire):
+    """A stretch of speech inside the fragment, relative to its start."""
+
+    start_ms: int = Field(ge=0)
+    end_ms: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SpeechSpan:
+        if self.end_ms <= self.start_ms:
+            raise ValueError(f"end_ms ({self.end_ms}) must lie after start_ms ({self.start_ms})")
+        return self
+
+
+def _source_language(value: str) -> str:
+    if value != "auto" and not _ISO_639_1.match(value):
+        raise ValueError(
+            f"{value!r} is no language: give an ISO 639 code in lower case, such as 'es', or 'auto'"
+        )
+    return value
+
+
+class Target(Wire):
+    """One language to dub into; `voice` names its language (`es/ef_dora`), empty takes the service's default."""
+
+    language: str = Field(pattern=LANGUAGE_PATTERN)
+    voice: str = Field(default="", pattern=rf"^$|{VOICE_PATTERN}")
+
+    @model_validator(mode="after")
+    def _voice_speaks_the_language(self) -> Target:
+        if self.voice and self.voice.split("/", 1)[0] != self.language:
+            raise ValueError(
+                f"voice {self.voice!r} does not speak {self.language!r}: a voice id starts with its language"
+            )
+        return self
+
+
+class StsConfig(Wire):
+    """What to do with the fragment."""
+
+    source_language: Annotated[str, AfterValidator(_source_language)]
+    targets: tuple[Target, ...] = Field(min_length=1, max_length=16)
+    glossary: dict[str, str] = Field(default_factory=dict, max_length=500)
+    context: str = Field(default="", max_length=2_000)
+    max_overflow_ms: int = Field(default=0, ge=0, le=2_000)
+    """How far a dub may run past the fragment's end (into the pause that follows it)."""
+
+    @model_validator(mode="after")
+    def _distinct_targets(self) -> StsConfig:
+        languages = [target.language for target in self.targets]
+        if len(set(languages)) != len(languages):
+            raise ValueError(f"targets name a language twice: {', '.join(languages)}")
+        return self
+
+
+class StsRequest(Wire):
+    """One fragment to dub.
+
+    `deadline_ms` is the time left, from receipt, after which nobody needs the answer.
+    `speech` optionally tells where speech lies in the fragment, for a caller that knows; the dub starts at the
+    first span's start. Without it the service finds speech itself.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    fragment_id: str = Field(pattern=FRAGMENT_ID_PATTERN)
+    stream_id: str = Field(pattern=STREAM_ID_PATTERN)
+    generation: int = Field(ge=0)
+    sequence_number: int = Field(ge=0)
+    deadline_ms: int = Field(ge=1, le=120_000)
+    audio: Audio
+    speech: tuple[SpeechSpan, ...] = Field(default=(), max_length=64)
+    config: StsConfig
+
+    @model_validator(mode="after")
+    def _id_names_its_parts(self) -> StsRequest:
+        expected = f"{self.stream_id}/{self.generation}/{self.sequence_number}"
+        if self.fragment_id != expected:
+            raise ValueError(
+                f"fragment_id {self.fragment_id!r} does not match its parts: expected {expected!r}"
+            )
+        return self
+
+
+class TextSegment(Wire):
+    """A timed span of the transcript, relative to the fragment's start."""
+
+    start_ms: int = Field(ge=0)
+    end_ms: int = Field(ge=0)
+    text: str
+
+
+class Transcript(Wire):
+    """What was said; empty text means no speech worth dubbing (silence, music, a guarded hallucination)."""
+
+    text: str
+    language: str
+    segments: tuple[TextSegment, ...] = ()
+
+
+class Dub(Wire):
+    """The fragment in one target language.
+
+    `audio` starts at the fragment's start (leading silence included) and is at least as long as the fragment, at
+    most `max_overflow_ms` longer. `tempo` is speaking speed relative to the voice's natural one (> 1 is faster).
+    An empty `translated_text` comes with no audio: there is nothing to say.
+    """
+
+    language: str = Field(pattern=LANGUAGE_PATTERN)
+    translated_text: str
+    audio: Audio | None = None
+    tempo: float = Field(default=1.0, gt=0)
+    cache_hit: bool = False
+    cache_key: str = ""
+
+
+class StageTimings(Wire):
+    """Where the time went, in milliseconds; targets are summed."""
+
+    queue_ms: float = Field(default=0, ge=0)
+    asr_ms: float = Field(default=0, ge=0)
+    translation_ms: float = Field(default=0, ge=0)
+    tts_ms: float = Field(default=0, ge=0)
+    fit_ms: float = Field(default=0, ge=0)
+
+
+class StsError(Wire):
+    """What went wrong, where, and whether the same request may succeed later."""
+
+    stage: Stage
+    code: ErrorCode
+    message: str
+    retryable: bool
+
+
+class Status(str, Enum):
+    """`partial`: some targets are missing; `error` says why."""
+
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    ERROR = "error"
+
+
+class StsResult(Wire):
+    """The final answer for one fragment."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    fragment_id: str
+    status: Status
+    transcript: Transcript | None = None
+    dubs: tuple[Dub, ...] = ()
+    stage_timings: StageTimings = StageTimings()
+    models: dict[str, str] = Field(default_factory=dict)
+    error: StsError | None = None
+
+    @model_validator(mode="after")
+    def _status_and_error_agree(self) -> StsResult:
+        if (self.status is Status.SUCCESS) != (self.error is None):
+            raise ValueError(
+                f"status {self.status.value!r} and error disagree: success carries none, the others one"
+            )
+        return self
+
+
+class PartialKind(str, Enum):
+    """`text` comes once, as soon as transcript and translations exist; `audio` once per language."""
+
+    TEXT = "text"
+    AUDIO = "audio"
+
+
+class StsPartial(Wire):
+    """A part of the answer, sent ahead of it by streaming transports; dubs of a `text` partial carry no audio."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: PartialKind
+    fragment_id: str
+    transcript: Transcript | None = None
+    dubs: tuple[Dub, ...] = ()
+    stage_timings: StageTimings = StageTimings()
+
+
+class Health(Wire):
+    """Answer of `GET /health`: 200 with `ready` true only when every model is loaded and warm, else 503."""
+
+    ready: bool
+    models: dict[str, str] = Field(default_factory=dict)
+    languages: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Source language to the targets it can be dubbed into."""
+    detail: str = ""

@@ -1,0 +1,1 @@
+"""Media server adapters: MediaMTX where its binary is at hand, nginx with the RTMP module otherwise."""

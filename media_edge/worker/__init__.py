@@ -1,0 +1,1 @@
+"""The stream worker: one process dubs one stream."""

@@ -1,0 +1,1 @@
+"""GStreamer pipelines: the only place that imports gi."""
