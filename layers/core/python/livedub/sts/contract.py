@@ -27,9 +27,9 @@ _ISO_639_1 = re.compile(LANGUAGE_PATTERN)
 
 
 class Wire(BaseModel):
-    """Strict base: unknown fields are an error, so a typo never passes silently."""
+    """Strict base: unknown fields are an error, so a typo never passes silently; nor does NaN, which JSON lacks."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ErrorCode(str, Enum):
@@ -87,7 +87,7 @@ class SpeechSpan(Wire):
 
 
 def _source_language(value: str) -> str:
-    if value != "auto" and not _ISO_639_1.match(value):
+    if value != "auto" and not _ISO_639_1.fullmatch(value):
         raise ValueError(
             f"{value!r} is no language: give an ISO 639 code in lower case, such as 'es', or 'auto'"
         )
@@ -152,6 +152,16 @@ class StsRequest(Wire):
             raise ValueError(
                 f"fragment_id {self.fragment_id!r} does not match its parts: expected {expected!r}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _speech_lies_inside(self) -> StsRequest:
+        for index, span in enumerate(self.speech):
+            if span.end_ms > self.audio.duration_ms:
+                raise ValueError(
+                    f"speech[{index}].end_ms ({span.end_ms}) lies after the fragment's end: "
+                    f"at most audio.duration_ms ({self.audio.duration_ms})"
+                )
         return self
 
 
