@@ -1,0 +1,50 @@
+# `make help` lists the targets. `make demo` and `make test` set everything up themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTEST := .venv/bin/python -m pytest
+SECONDS_OF_DEMO ?= 60
+
+.PHONY: help setup demo up test test-slow bench prove check format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing (Debian packages, .venv, models); seconds when nothing changed
+	@setup/setup.sh
+
+demo: setup ## dub a minute of live Spanish video into English and verify it (SECONDS_OF_DEMO=60)
+	@.venv/bin/livedub demo --seconds $(SECONDS_OF_DEMO) --out out/demo
+
+up: setup ## run media server, STS and worker until Ctrl-C; prints where to publish and watch
+	@.venv/bin/livedub up
+
+test: setup ## all fast tests, under 10 minutes on 2 cores
+	@$(PYTEST) -q -n 2 -m "not slow and not realtime and not bench and not prove"
+	@$(PYTEST) -q -m "realtime and not slow and not bench and not prove"
+
+test-slow: setup ## the tests that take longer: real models end to end, every fault on a live stream
+	@$(PYTEST) -q -m "slow and not bench and not prove"
+
+bench: setup ## measure and write build/bench/*.json (see docs/benchmarks.md)
+	@$(PYTEST) -q -s -m bench
+
+prove: setup ## long proofs; results are kept in tests/prove/results with the commit they measured
+	@$(PYTEST) -q -s -m prove
+
+check: setup ## formatting, lint, types, import layers
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/basedpyright
+	@.venv/bin/lint-imports
+
+format: ## format and fix what can be fixed
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: ## resolve pyproject.toml into locks/*.txt again
+	@setup/lock.sh
+
+clean: ## remove what was built here (not the models)
+	@rm -rf .venv .setup build out
