@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from livedub.errors import ConfigurationError
+from livedub.sts.breaker import BreakerConfig, BreakerState, CircuitBreaker
+from livedub.sts.client import GuardedSts, connect_sts
+from livedub.sts.contract import ErrorCode, Health, Stage, StsRequest, StsResult
+from livedub.sts.errors import StsBadAnswer, StsBreakerOpen, StsFailure, StsRefused, StsTimeout
+from livedub.sts.http_client import HttpSts
+from tests.unit.livedub.sts.exchanges import failure, request, success
+
+MS = 1_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+class ScriptedSts:
+    """Answers with what the script says next; the last entry stays."""
+
+    def __init__(self, *script: StsResult | BaseException | Callable[[], object]) -> None:
+        self.script = list(script)
+        self.asked = 0
+        self.closed = False
+
+    async def process(self, request: StsRequest) -> StsResult:
+        self.asked += 1
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(step, BaseException):
+            raise step
+        if callable(step):
+            step()
+            await asyncio.Event().wait()
+        assert isinstance(step, StsResult)
+        return step
+
+    async def health(self) -> Health:
+        return Health(ready=True)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def guarded(sts: ScriptedSts, clock: Clock | None = None) -> GuardedSts:
+    breaker = CircuitBreaker(BreakerConfig(failures_to_open=2, cool_down_ms=1_000))
+    return GuardedSts(sts, breaker, clock_ns=clock or Clock())
+
+
+async def fails(sts: GuardedSts, kind: type[StsFailure]) -> StsFailure:
+    with pytest.raises(kind) as caught:
+        await sts.process(request())
+    return caught.value
+
+
+async def test_opens_fails_at_once_probes_and_closes(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    inner = ScriptedSts(StsTimeout("late"), StsBadAnswer("nonsense"), success())
+    sts = guarded(inner, clock)
+    await fails(sts, StsTimeout)
+    await fails(sts, StsBadAnswer)
+    assert sts.breaker_state is BreakerState.OPEN
+    failure_ = await fails(sts, StsBreakerOpen)
+    assert failure_.reason == "breaker_open"
+    assert inner.asked == 2
+    clock.now_ns = 1_000 * MS
+    assert (await sts.process(request())).fragment_id == "stadium/3/7"
+    assert sts.breaker_state is BreakerState.CLOSED
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "STS circuit breaker opened",
+        "STS circuit breaker lets one fragment through as a probe",
+        "STS circuit breaker closed",
+    ]
+
+
+async def test_requests_at_fault_never_open_it():
+    refusal = StsRefused(ErrorCode.INVALID_INPUT, "bad", stage=Stage.INPUT, retryable=False)
+    sts = guarded(ScriptedSts(refusal))
+    for _ in range(5):
+        await fails(sts, StsRefused)
+    assert sts.breaker_state is BreakerState.CLOSED
+
+
+async def test_errors_in_results_count_like_raised_ones():
+    sts = guarded(ScriptedSts(failure(ErrorCode.QUEUE_FULL, retryable=True)))
+    for _ in range(2):
+        await sts.process(request())
+    assert sts.breaker_state is BreakerState.OPEN
+
+
+async def test_an_unforeseen_exception_counts():
+    sts = guarded(ScriptedSts(RuntimeError("bug")))
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await sts.process(request())
+    assert sts.breaker_state is BreakerState.OPEN
+
+
+@pytest.mark.parametrize(("waited_ms", "expected"), [(100, BreakerState.CLOSED), (2_000, BreakerState.OPEN)])
+async def test_cancelling_counts_only_after_the_deadline(waited_ms: int, expected: BreakerState):
+    clock = Clock()
+    started = asyncio.Event()
+    sts = guarded(ScriptedSts(started.set), clock)
+    for _ in range(2):
+        started.clear()
+        call = asyncio.create_task(sts.process(request(deadline_ms=2_000)))
+        await asyncio.wait_for(started.wait(), 5)
+        clock.now_ns += waited_ms * MS
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert sts.breaker_state is expected
+
+
+async def test_health_and_close_pass_through():
+    inner = ScriptedSts(success())
+    sts = guarded(inner)
+    assert (await sts.health()).ready
+    await sts.aclose()
+    assert inner.closed
+
+
+class TestConnect:
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "https://sts.example/base/", "http://[::1]:1"])
+    async def test_http_gets_the_http_client(self, url: str):
+        sts = connect_sts(url)
+        assert isinstance(sts, HttpSts)
+        await sts.aclose()
+        await sts.aclose()
+
+    def test_runpod_is_not_built_yet(self):
+        with pytest.raises(ConfigurationError, match=r"runpod.*not built yet.*http"):
+            connect_sts("runpod://abc123")
+
+    @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://host", "http://", "http:///path"])
+    def test_other_addresses_are_refused_with_the_remedy(self, url: str):
+        with pytest.raises(ConfigurationError, match=r"STS_SERVICE_URL.*http://127\.0\.0\.1:8000"):
+            connect_sts(url)
