@@ -1,0 +1,117 @@
+"""The answers nginx-rtmp wants before it lets a publisher in: a loopback server for `on_publish` and its kin.
+
+It checks the path (the name becomes a file name below the HLS folder), keeps `out` for this machine, makes the
+folder that nginx does not make itself, and passes the call on to `hook_url`, whose refusal is final.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import logging
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from livedub.errors import InvalidInputError
+from local.media_servers.base import APPLICATION, StreamPath
+
+_MAX_FORM_BYTES = 8192
+_TIMEOUT_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class NginxHooks:
+    """The hook server; listens from `start` to `stop` in a thread of its own.
+
+    A thread, because nginx blocks the publisher until it is answered, whatever our event loop does meanwhile.
+    """
+
+    def __init__(self, hls_dir: Path, *, trusted: frozenset[str], hook_url: str | None) -> None:
+        """`trusted`: addresses besides the loopback that may publish `out`."""
+        self._hls_dir = hls_dir
+        self._trusted = trusted
+        self._hook_url = hook_url
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> int:
+        """Listen on a free loopback port and return it."""
+        hooks = self
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = _TIMEOUT_S
+
+            def do_POST(self) -> None:
+                status = hooks.answer(self._form())
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def _form(self) -> dict[str, str]:
+                length = self.headers.get("Content-Length", "")
+                if not length.isdigit() or int(length) > _MAX_FORM_BYTES:
+                    return {}
+                body = self.rfile.read(int(length)).decode("ascii", errors="replace")
+                return {key: values[0] for key, values in parse_qs(body).items()}
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+                log.debug(format, *args)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="nginx hooks", daemon=True
+        )
+        self._thread.start()
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        """Stop listening; harmless when it does not listen."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(_TIMEOUT_S)
+        self._server = self._thread = None
+
+    def answer(self, form: dict[str, str]) -> HTTPStatus:
+        """The status for one call; anything but 2xx makes nginx refuse the publisher."""
+        call, name = form.get("call", ""), form.get("name", "")
+        try:
+            path = StreamPath.parse(name)
+        except InvalidInputError as error:
+            log.warning("refused %s: %s", call or "a call without a name", error)
+            return HTTPStatus.FORBIDDEN
+        if form.get("app") != APPLICATION or not self._may_publish(path, form.get("addr", "")):
+            log.warning("refused %s of %s from %s", call, path.path, form.get("addr"))
+            return HTTPStatus.FORBIDDEN
+        if call == "publish":
+            (self._hls_dir / path.stream_id).mkdir(parents=True, exist_ok=True)
+        return self._ask(form) if self._hook_url else HTTPStatus.OK
+
+    def _may_publish(self, path: StreamPath, address: str) -> bool:
+        if path.name == "in" or address in self._trusted:
+            return True
+        try:
+            return ipaddress.ip_address(address).is_loopback
+        except ValueError:
+            return address.startswith("unix:")
+
+    def _ask(self, form: dict[str, str]) -> HTTPStatus:
+        """Ask `hook_url`; whoever cannot be asked has not agreed."""
+        url = urlsplit(self._hook_url or "")
+        connection = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=_TIMEOUT_S)
+        try:
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", url.path or "/", urlencode(form), headers)
+            agreed = 200 <= connection.getresponse().status < 300
+        except (OSError, http.client.HTTPException) as error:
+            log.warning("the hook %s does not answer: %s", self._hook_url, error)
+            agreed = False
+        finally:
+            connection.close()
+        return HTTPStatus.OK if agreed else HTTPStatus.FORBIDDEN
