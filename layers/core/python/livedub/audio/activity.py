@@ -48,6 +48,11 @@ class SpeechActivity:
         self._run = 0
         self._hold = 0
 
+    def interrupt(self) -> None:
+        """The next frame does not follow on: nothing is held over, the learned levels stay."""
+        self._run = 0
+        self._hold = 0
+
     def push(self, frame: Samples) -> ActivityFrame:
         """Judge the next frame of mono samples."""
         mean_square = float(np.dot(frame, frame)) / max(1, frame.size)

@@ -1,0 +1,104 @@
+"""`livedub dub IN OUT`: dubs a file through the same session as a live stream, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from livedub.dubbing.config import DubbingConfig
+    from livedub.dubbing.media_file import DubbedFile
+
+_FRAGMENT_MAX_S = 8
+_DELAY_S = 60
+"""On a virtual clock D is only a bound: long enough that a slow machine still dubs every fragment."""
+
+
+def dub(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Any media file with an audio track.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The dubbed file; its suffix picks the container.")
+    ],
+    source_language: Annotated[
+        str, typer.Option("--source", help="Language spoken in IN (ISO 639-1), or 'auto'.")
+    ] = "es",
+    target_language: Annotated[str, typer.Option("--target", help="Language to dub into.")] = "en",
+    voice: Annotated[str, typer.Option(help="Voice id such as en/af_heart; empty takes the default.")] = "",
+    url: Annotated[
+        str, typer.Option(envvar="STS_SERVICE_URL", help="A running STS service; without it one is started.")
+    ] = "",
+    events: Annotated[
+        Path | None, typer.Option(help="Write the event log here, a JSON line per fragment.")
+    ] = None,
+    separate: Annotated[  # noqa: FBT002 - typer turns it into --separate/--no-separate
+        bool, typer.Option(help="Keep music and noise under the dub; otherwise the ducked original.")
+    ] = True,
+) -> None:
+    """Dub a media file: video is copied, the speech of the first audio track is replaced."""
+    from livedub.cli.sts_process import sts_service  # noqa: PLC0415 - heavy
+
+    with sts_service(url) as service_url:
+        done = asyncio.run(
+            _dub(
+                source,
+                target,
+                _config(source_language, target_language, voice, separate=separate),
+                service_url,
+                events,
+            )
+        )
+    typer.echo(f"{target}: {done.seconds:.1f} s dubbed, {done.copied_streams} other stream(s) copied")
+
+
+def _config(source_language: str, target_language: str, voice: str, *, separate: bool) -> DubbingConfig:
+    from livedub.dubbing.config import DubbingConfig  # noqa: PLC0415 - heavy
+    from livedub.timeline.clock import NS_PER_S  # noqa: PLC0415
+    from livedub.timeline.fragmenter import FragmenterConfig  # noqa: PLC0415
+
+    return DubbingConfig(
+        stream_id="file",
+        generation=0,
+        source_language=source_language,
+        target_language=target_language,
+        voice=voice,
+        delay_ns=_DELAY_S * NS_PER_S,
+        fragmenter=FragmenterConfig(max_ns=_FRAGMENT_MAX_S * NS_PER_S),
+        in_flight_limit=2,
+        separate=separate,
+    )
+
+
+async def _dub(
+    source: Path, target: Path, config: DubbingConfig, url: str, events: Path | None
+) -> DubbedFile:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - heavy
+
+    from livedub.dubbing.event_log import EventLogFile  # noqa: PLC0415
+    from livedub.dubbing.media_file import dub_media_file  # noqa: PLC0415
+    from livedub.dubbing.session import DubbingSession  # noqa: PLC0415
+    from livedub.sts.client import connect_sts  # noqa: PLC0415
+
+    client = connect_sts(url)
+    log = EventLogFile(events) if events else None
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} s"),
+    )
+    try:
+        with Progress(*columns, TimeRemainingColumn()) as progress:
+            task = progress.add_task(f"dubbing {source.name}", total=None)
+            return await dub_media_file(
+                source,
+                target,
+                config,
+                lambda clock: DubbingSession(config, client, clock, log.write if log else lambda _: None),
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
+    finally:
+        await client.aclose()
+        if log is not None:
+            log.close()

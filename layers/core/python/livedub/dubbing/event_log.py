@@ -1,0 +1,112 @@
+"""The event log: one JSON line per fragment, for the operator, the verifier and whatever reads it later."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from livedub.dubbing.config import DubbingConfig
+from livedub.dubbing.fragment import DubbingFragment
+from livedub.timeline.clock import NS_PER_MS
+
+logger = logging.getLogger(__name__)
+
+
+def session_event(config: DubbingConfig) -> dict[str, Any]:
+    """The first line of a session: what the fragment lines are relative to."""
+    return {
+        "event": "session",
+        "stream_id": config.stream_id,
+        "generation": config.generation,
+        "delay_ms": config.delay_ns // NS_PER_MS,
+        "source_language": config.source_language,
+        "target_language": config.target_language,
+        "voice": config.voice,
+        "background": "separated" if config.separate else "ducked",
+        "background_gain": config.background_gain if config.separate else config.duck_gain,
+    }
+
+
+def fragment_event(config: DubbingConfig, fragment: DubbingFragment) -> dict[str, Any]:
+    """What became of one fragment; every `_ns` is media time."""
+    outcome = fragment.outcome
+    result = outcome.result if outcome else None
+    transcript = result.transcript if result else None
+    dub = (
+        next((dub for dub in result.dubs if dub.language == config.target_language), None) if result else None
+    )
+    duration_ns = len(outcome.dub) * 1_000_000_000 // 48_000 if outcome and outcome.dub is not None else None
+    margin_ms = fragment.margin_ms
+    return {
+        "event": "fragment",
+        "fragment_id": f"{config.stream_id}/{config.generation}/{fragment.sequence_number}",
+        "stream_id": config.stream_id,
+        "generation": config.generation,
+        "sequence_number": fragment.sequence_number,
+        "start_ns": fragment.cut.start_ns,
+        "duration_ns": fragment.span.duration_ns,
+        "speech": [{"start_ns": span.start_ns, "end_ns": span.end_ns} for span in fragment.cut.speech],
+        "cut_reason": fragment.cut.reason.value,
+        "rung": fragment.rung,
+        "reason": fragment.decision_reason,
+        "late": fragment.late,
+        "speechless": outcome.speechless if outcome else False,
+        "source_language": transcript.language if transcript else config.source_language,
+        "target_language": config.target_language,
+        "transcript": transcript.text if transcript else None,
+        "translated_text": dub.translated_text if dub else None,
+        "tempo": dub.tempo if dub else None,
+        "gain": fragment.gain,
+        "clip_start_ns": fragment.cut.start_ns if duration_ns else None,
+        "dub_start_ns": outcome.dub_start_ns if outcome and outcome.dub is not None else None,
+        "dub_duration_ns": duration_ns,
+        "sent_ns": outcome.sent_ns if outcome else None,
+        "ready_ns": outcome.ready_ns if outcome else None,
+        "deadline_ns": fragment.deadline_ns,
+        "margin_ms": round(margin_ms, 1) if margin_ms is not None else None,
+        "stage_timings": result.stage_timings.model_dump() if result else None,
+        "models": result.models if result else {},
+        "dump": fragment.dump,
+    }
+
+
+class EventLogFile:
+    """Appends events to a file, a line each, flushed; a full disk costs the log, never the stream."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file: IO[str] | None = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> EventLogFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, event: dict[str, Any]) -> None:
+        """Append one event."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
+            self._file.flush()
+        except OSError as error:
+            logger.error(
+                "event log %s cannot be written (%s): events are lost from here on", self._path, error
+            )
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError as error:
+                logger.error("event log %s was not closed cleanly: %s", self._path, error)
+            self._file = None

@@ -1,0 +1,207 @@
+"""Dubs a media file: video and subtitles are copied, the first audio track goes through the dubbing session."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# PyAV leaves the type parameter of its packets open.
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError
+
+from livedub.audio.pcm import PROGRAMME_CHANNELS, PROGRAMME_RATE_HZ, Samples
+from livedub.audio.resample import slew
+from livedub.dubbing.config import DubbingConfig
+from livedub.dubbing.session import DubbingSession
+from livedub.dubbing.virtual import VirtualClock, dub_programme
+from livedub.errors import InvalidInputError
+from livedub.timeline.alignment import SampleAligner
+from livedub.timeline.clock import NS_PER_S
+
+Progress = Callable[[float, float], None]
+"""Seconds dubbed so far, seconds in total."""
+
+_AUDIO_CODEC = {
+    ".flac": "flac",
+    ".mp3": "libmp3lame",
+    ".oga": "libopus",
+    ".ogg": "libopus",
+    ".opus": "libopus",
+    ".wav": "pcm_s16le",
+    ".webm": "libopus",
+}
+_PROGRAMME_TIME_BASE = Fraction(1, PROGRAMME_RATE_HZ)
+
+
+@dataclass(frozen=True, slots=True)
+class DubbedFile:
+    """What was written."""
+
+    seconds: float
+    copied_streams: int
+
+
+async def dub_media_file(
+    source: Path,
+    target: Path,
+    config: DubbingConfig,
+    make_session: Callable[[VirtualClock], DubbingSession],
+    on_progress: Progress,
+) -> DubbedFile:
+    """Write `target`: `source` with its first audio track dubbed and everything else copied.
+
+    The file appears under its name only when it is complete.
+
+    Raises:
+        InvalidInputError: `source` cannot be read or has no audio, or `target`'s container cannot hold its streams.
+    """
+    with _appearing_when_complete(source, target) as partial:
+        try:
+            with _open_input(source) as container, _open_output(partial, target.suffix) as output:
+                return await _Dubber(
+                    container, output, target.suffix, config, make_session, on_progress
+                ).run()
+        except FFmpegError as error:
+            raise InvalidInputError(
+                f"{target.name} cannot be made from {source.name}: {error}",
+                remedy="Choose an output container that holds the input's video codec, such as .mkv.",
+            ) from error
+
+
+@contextmanager
+def _appearing_when_complete(source: Path, target: Path) -> Generator[Path]:
+    """A file beside `target` that takes its name when the block ends well and vanishes when it does not."""
+    if target.exists() and target.samefile(source):
+        raise InvalidInputError(f"OUT is the same file as IN: {source}", remedy="Give another output file.")
+    if not target.parent.is_dir():
+        raise InvalidInputError(f"OUT's folder {target.parent} does not exist", remedy="Create it first.")
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _open_input(source: Path) -> InputContainer:
+    try:
+        container = av.open(str(source), "r")
+    except (FFmpegError, OSError) as error:
+        raise InvalidInputError(
+            f"IN {source} cannot be read: {error}", remedy="Give a media file."
+        ) from error
+    if not container.streams.audio:
+        container.close()
+        raise InvalidInputError(f"IN {source} has no audio track", remedy="Give a file with speech in it.")
+    return container
+
+
+def _open_output(path: Path, suffix: str) -> OutputContainer:
+    try:
+        return av.open(str(path), "w")
+    except (FFmpegError, ValueError) as error:
+        raise InvalidInputError(
+            f"OUT cannot be a {suffix or 'file without suffix'}: {error}",
+            remedy="Use .mp4, .mkv, .mov, .flv, .ts, .m4a, .mp3, .wav, .flac or .ogg.",
+        ) from error
+
+
+class _Dubber:
+    """One pass over the input: packets to copy go straight out, audio goes through the session."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        output: OutputContainer,
+        suffix: str,
+        config: DubbingConfig,
+        make_session: Callable[[VirtualClock], DubbingSession],
+        on_progress: Progress,
+    ) -> None:
+        self._container = container
+        self._output = output
+        self._config = config
+        self._make_session = make_session
+        self._on_progress = on_progress
+        self._audio = container.streams.audio[0]
+        self._copies: dict[int, Any] = {
+            stream.index: output.add_stream_from_template(stream)
+            for stream in (*container.streams.video, *container.streams.subtitles)
+            if suffix not in _AUDIO_CODEC and suffix != ".m4a"
+        }
+        codec = _AUDIO_CODEC.get(suffix, "aac")
+        self._encoder: Any = output.add_stream(codec, rate=PROGRAMME_RATE_HZ, layout="stereo")
+        self._seconds = float(container.duration or 0) / 1_000_000
+
+    async def run(self) -> DubbedFile:
+        clock = VirtualClock()
+        session = self._make_session(clock)
+        session.start()
+        last = 0
+        try:
+            async for position, block in dub_programme(session, clock, self._config, self._programme()):
+                self._encode(position, block.samples)
+                last = position + len(block.samples)
+                self._on_progress(last / PROGRAMME_RATE_HZ, max(self._seconds, last / PROGRAMME_RATE_HZ))
+        finally:
+            await session.aclose()
+        for packet in self._encoder.encode(None):
+            self._output.mux(packet)
+        if last == 0:
+            raise InvalidInputError("IN has an audio track without any sound in it", remedy="Check the file.")
+        return DubbedFile(last / PROGRAMME_RATE_HZ, len(self._copies))
+
+    def _programme(self) -> Iterator[tuple[int, Samples]]:
+        """The audio track as (position, samples); other packets are copied on the way."""
+        resampler = av.AudioResampler(format="flt", layout="stereo", rate=PROGRAMME_RATE_HZ)
+        aligner = SampleAligner(PROGRAMME_RATE_HZ)
+        wanted = [self._audio, *(self._container.streams[index] for index in self._copies)]
+        for packet in self._container.demux(wanted):
+            if packet.stream.index in self._copies:
+                self._copy(packet)
+                continue
+            try:
+                frames = cast("list[av.AudioFrame]", packet.decode())
+            except FFmpegError:
+                continue  # a damaged audio packet leaves a hole; the rest of the track is still good
+            for frame in frames:
+                for converted in resampler.resample(frame):
+                    yield from _placed(aligner, converted)
+
+    def _copy(self, packet: Any) -> None:
+        if packet.dts is None:
+            return  # PyAV's flush packet
+        packet.stream = self._copies[packet.stream.index]
+        self._output.mux(packet)
+
+    def _encode(self, position: int, samples: Samples) -> None:
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="stereo")
+        frame.sample_rate = PROGRAMME_RATE_HZ
+        frame.pts = position
+        frame.time_base = _PROGRAMME_TIME_BASE
+        for packet in self._encoder.encode(frame):
+            self._output.mux(packet)
+
+
+def _placed(aligner: SampleAligner, frame: av.AudioFrame) -> Iterator[tuple[int, Samples]]:
+    samples = frame.to_ndarray().reshape(-1, PROGRAMME_CHANNELS).astype(np.float32, copy=False)
+    if frame.pts is None or frame.time_base is None or len(samples) == 0:
+        return
+    pts_ns = round(frame.pts * frame.time_base * NS_PER_S)
+    placement = aligner.place(pts_ns, len(samples))
+    placed = slew(samples[placement.overlap :], placement.samples)
+    if len(placed):
+        yield placement.position, placed

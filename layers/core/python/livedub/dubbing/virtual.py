@@ -1,0 +1,60 @@
+"""Runs a session on a virtual clock: as fast as STS answers, with nothing ever late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples
+from livedub.dubbing.config import DubbingConfig
+from livedub.dubbing.fragment import RenderedBlock
+from livedub.dubbing.session import DubbingSession
+from livedub.timeline.clock import ns_to_samples, samples_to_ns
+
+BLOCK_SAMPLES = PROGRAMME_RATE_HZ // 10
+
+
+class VirtualClock:
+    """Media time that stands where the input stands."""
+
+    def __init__(self) -> None:
+        self.position = 0
+
+    def now_media_ns(self) -> int:
+        """Media time of the newest input, in nanoseconds."""
+        return samples_to_ns(self.position, PROGRAMME_RATE_HZ)
+
+
+async def dub_programme(
+    session: DubbingSession,
+    clock: VirtualClock,
+    config: DubbingConfig,
+    programme: Iterable[tuple[int, Samples]],
+) -> AsyncIterator[tuple[int, RenderedBlock]]:
+    """Push (position, (n, 2) samples) in order through `session`; yields (position, block) over the same span.
+
+    Blocks start at the first input position and end at the last. Before each block the clock waits for every
+    fragment it needs, so only STS failures cost a dub.
+    """
+    behind = ns_to_samples(config.delay_ns - config.mixer_lead_ns, PROGRAMME_RATE_HZ)
+    rendered: int | None = None
+    for position, samples in programme:
+        rendered = position if rendered is None else rendered
+        session.push(position, samples)
+        clock.position = position + len(samples)
+        await asyncio.sleep(0)
+        while rendered + BLOCK_SAMPLES + behind <= clock.position:
+            yield await _render(session, rendered, BLOCK_SAMPLES)
+            rendered += BLOCK_SAMPLES
+    if rendered is None:
+        return
+    session.end_of_input()
+    while rendered < clock.position:
+        count = min(BLOCK_SAMPLES, clock.position - rendered)
+        yield await _render(session, rendered, count)
+        rendered += count
+
+
+async def _render(session: DubbingSession, position: int, count: int) -> tuple[int, RenderedBlock]:
+    await session.settle(position + count)
+    return position, session.render(position, count)
