@@ -311,7 +311,7 @@ def http_ready(url: str) -> Probe:
     """Ready when GET `url` answers 200."""
 
     async def probe(_child: ChildProcess) -> None:
-        while await http_status(url, timeout_s=2.0) != 200:
+        while await http_status(url, timeout_s=2.0) != 200:  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(_POLL_S)
 
     return probe

@@ -16,7 +16,7 @@ IN = StreamPath("demo", "in")
 
 async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 10.0):
     async def poll():
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - another process changes it
             await asyncio.sleep(0.05)
 
     await asyncio.wait_for(poll(), timeout_s)

@@ -75,7 +75,7 @@ class Callback(BaseHTTPRequestHandler):
         self.send_response(self.status)
         self.end_headers()
 
-    def log_message(self, format: str, *args: object):
+    def log_message(self, format: str, *args: object):  # noqa: A002 - the base class says so
         pass
 
 
