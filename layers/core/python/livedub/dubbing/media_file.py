@@ -40,6 +40,7 @@ _AUDIO_CODEC = {
     ".wav": "pcm_s16le",
     ".webm": "libopus",
 }
+_AUDIO_ONLY = frozenset(_AUDIO_CODEC) - {".webm"} | {".m4a"}
 _PROGRAMME_TIME_BASE = Fraction(1, PROGRAMME_RATE_HZ)
 
 
@@ -71,7 +72,7 @@ async def dub_media_file(
                 return await _Dubber(
                     container, output, target.suffix, config, make_session, on_progress
                 ).run()
-        except FFmpegError as error:
+        except (FFmpegError, ValueError) as error:
             raise InvalidInputError(
                 f"{target.name} cannot be made from {source.name}: {error}",
                 remedy="Choose an output container that holds the input's video codec, such as .mkv.",
@@ -140,7 +141,7 @@ class _Dubber:
         self._copies: dict[int, Any] = {
             stream.index: output.add_stream_from_template(stream)
             for stream in (*container.streams.video, *container.streams.subtitles)
-            if suffix not in _AUDIO_CODEC and suffix != ".m4a"
+            if suffix not in _AUDIO_ONLY
         }
         codec = _AUDIO_CODEC.get(suffix, "aac")
         self._encoder: Any = output.add_stream(codec, rate=PROGRAMME_RATE_HZ, layout="stereo")
@@ -166,7 +167,9 @@ class _Dubber:
 
     def _programme(self) -> Iterator[tuple[int, Samples]]:
         """The audio track as (position, samples); other packets are copied on the way."""
-        resampler = av.AudioResampler(format="flt", layout="stereo", rate=PROGRAMME_RATE_HZ)
+        # One channel is doubled here: libswresample would lower it by 3 dB.
+        layout = "mono" if self._audio.channels == 1 else "stereo"
+        resampler = av.AudioResampler(format="flt", layout=layout, rate=PROGRAMME_RATE_HZ)
         aligner = SampleAligner(PROGRAMME_RATE_HZ)
         wanted = [self._audio, *(self._container.streams[index] for index in self._copies)]
         for packet in self._container.demux(wanted):
@@ -197,7 +200,8 @@ class _Dubber:
 
 
 def _placed(aligner: SampleAligner, frame: av.AudioFrame) -> Iterator[tuple[int, Samples]]:
-    samples = frame.to_ndarray().reshape(-1, PROGRAMME_CHANNELS).astype(np.float32, copy=False)
+    channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).astype(np.float32, copy=False)
+    samples = np.repeat(channels, PROGRAMME_CHANNELS, axis=1) if channels.shape[1] == 1 else channels
     if frame.pts is None or frame.time_base is None or len(samples) == 0:
         return
     pts_ns = round(frame.pts * frame.time_base * NS_PER_S)
