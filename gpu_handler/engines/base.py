@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.float32]
+from livedub.audio.pcm import Samples
 
 ASR_SAMPLE_RATE_HZ = 16_000
 
@@ -38,6 +34,7 @@ class Recognition:
 
     `translations` holds what the same encoder pass yielded in other languages (Whisper: English), by language.
     The confidence fields feed the hallucination guards; None where an engine has no such figure.
+    `language_probability` is set where the language was detected, not given.
     """
 
     text: str
@@ -47,15 +44,20 @@ class Recognition:
     no_speech_probability: float | None = None
     average_log_probability: float | None = None
     compression_ratio: float | None = None
+    language_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Synthesised speech: mono samples at `sample_rate_hz`, at `speed` times the voice's natural pace."""
+    """Synthesised speech: mono samples at `sample_rate_hz`, at `speed` times the voice's natural pace.
+
+    `in_place` marks samples that already lie on the fragment's own time (the mock's): fitting leaves them there.
+    """
 
     samples: Samples
     sample_rate_hz: int
     speed: float = 1.0
+    in_place: bool = False
 
 
 class Engine(Protocol):
@@ -75,8 +77,24 @@ class Engine(Protocol):
         ...
 
 
+class SpeechDetector(Engine, Protocol):
+    """Where somebody speaks."""
+
+    def spans(self, samples: Samples) -> tuple[tuple[int, int], ...]:
+        """Stretches of speech in mono 16 kHz samples, as (start, end) milliseconds in order."""
+        ...
+
+
 class Transcriber(Engine, Protocol):
     """Speech to text, and to every translation that its encoder pass gives for free."""
+
+    def languages(self) -> frozenset[str]:
+        """Languages it can recognise, as ISO 639 codes."""
+        ...
+
+    def translation_targets(self) -> frozenset[str]:
+        """Languages it can translate speech into, from any other that it recognises."""
+        ...
 
     def transcribe(
         self, samples: Samples, *, language: str, translate_to: frozenset[str], context: str

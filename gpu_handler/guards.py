@@ -1,0 +1,228 @@
+"""Rules against what a recogniser invents on silence, music and noise.
+
+Whisper answers every clip with some sentence; on clips without speech these come from a small stock (thanks,
+subtitle credits, "you") or repeat themselves (Koenecke et al., Careless Whisper, FAccT 2024; Barański et al.,
+ICASSP 2025, "bag of hallucinations"). No rule alone is enough: voice activity is fooled by singing-like music,
+confidence is high on stock phrases. A fragment that any rule catches is not dubbed; the original stays on the air,
+which nobody mistakes for a translation.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+
+from gpu_handler.engines.base import Recognition
+
+
+class Verdict(str, Enum):
+    """Why a transcript is not to be dubbed; `FINE` where it is."""
+
+    FINE = "fine"
+    NO_VOICE = "no_voice"
+    EMPTY = "empty"
+    NO_SPEECH = "no_speech"
+    LOW_CONFIDENCE = "low_confidence"
+    REPETITION = "repetition"
+    KNOWN_PHRASE = "known_phrase"
+    TOO_FAST = "too_fast"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLimits:
+    """Thresholds; the first four are about the recogniser's own doubts, the others about plausibility.
+
+    `weak_voice_ms`: with less detected voice than this, the recogniser must be sure of itself.
+    """
+
+    min_voice_ms: int = 150
+    no_speech_probability: float = 0.6
+    no_speech_log_probability: float = -0.7
+    min_log_probability: float = -1.0
+    weak_voice_ms: int = 500
+    weak_voice_log_probability: float = -0.6
+    max_compression_ratio: float = 2.2
+    max_repeats: int = 3
+    max_words_per_second: float = 7.0
+
+
+DEFAULT_LIMITS = GuardLimits()
+
+_WORD = re.compile(r"[^\W_]+(?:['\N{RIGHT SINGLE QUOTATION MARK}][^\W_]+)*")
+
+_KNOWN_PHRASES = {
+    "de": (
+        "untertitel der amara org community",
+        "untertitel im auftrag des zdf",
+        "untertitelung des zdf",
+        "vielen dank fürs zuschauen",
+        "vielen dank für die aufmerksamkeit",
+    ),
+    "en": (
+        "you",
+        "bye",
+        "bye bye",
+        "okay",
+        "oh",
+        "hmm",
+        "mm hmm",
+        "so",
+        "thank you",
+        "thank you very much",
+        "thank you for watching",
+        "thank you so much for watching",
+        "thanks for watching",
+        "please subscribe",
+        "please subscribe to my channel",
+        "like and subscribe",
+        "don't forget to subscribe",
+        "subtitles by the amara org community",
+        "the end",
+        "i'll see you in the next video",
+        "see you in the next video",
+        "music",
+        "applause",
+        "silence",
+        "beep",
+    ),
+    "es": (
+        "gracias",
+        "muchas gracias",
+        "gracias por ver el video",
+        "gracias por ver el vídeo",
+        "muchas gracias por ver el video",
+        "suscríbete",
+        "suscríbete al canal",
+        "no olvides suscribirte",
+        "subtítulos realizados por la comunidad de amara org",
+        "subtítulos por la comunidad de amara org",
+        "subtitulado por la comunidad de amara org",
+        "música",
+        "aplausos",
+        "adiós",
+    ),
+    "fr": (
+        "merci",
+        "sous titres réalisés par la communauté d'amara org",
+        "sous titres réalisés para la communauté d'amara org",
+        "sous titrage société radio canada",
+        "sous titrage st 501",
+        "merci d'avoir regardé cette vidéo",
+        "abonnez vous",
+        "musique",
+    ),
+    "it": (
+        "grazie",
+        "grazie per la visione",
+        "grazie per aver guardato il video",
+        "sottotitoli creati dalla comunità amara org",
+        "sottotitoli e revisione a cura di qtss",
+        "iscriviti al canale",
+        "musica",
+    ),
+    "pt": (
+        "obrigado",
+        "obrigada",
+        "e aí",
+        "legendas pela comunidade amara org",
+        "legendas pela comunidade das legendas",
+        "obrigado por assistir",
+        "inscreva se no canal",
+        "música",
+    ),
+}
+"""What Whisper says when nobody speaks, by language, as lower-case words. Compared with whole utterances only."""
+
+_CREDITS = re.compile(
+    r"amara\s*\.?\s*org|subt[ií]tul|subtitle[sd]? by|sous-titr|untertitel|sottotitoli|legendas? por|www\.|https?:",
+    re.IGNORECASE,
+)
+_SURE_LOG_PROBABILITY = -0.35
+"""A stock phrase is believed from here on, where the voice detector hears enough voice as well."""
+
+
+def judge(recognition: Recognition, *, voice_ms: int, limits: GuardLimits = DEFAULT_LIMITS) -> Verdict:
+    """Whether somebody said what the recogniser heard.
+
+    Args:
+        recognition: its text and its confidence figures (a figure that is None convicts nobody).
+        voice_ms: how long the voice detector heard speech in the fragment.
+        limits: thresholds.
+    """
+    if voice_ms < limits.min_voice_ms:
+        return Verdict.NO_VOICE
+    words = words_of(recognition.text)
+    if not words:
+        return Verdict.EMPTY
+    if _doubtful(recognition, voice_ms, limits):
+        return Verdict.NO_SPEECH if _says_no_speech(recognition, limits) else Verdict.LOW_CONFIDENCE
+    return _plausibility(recognition, words, voice_ms, limits)
+
+
+def _plausibility(recognition: Recognition, words: list[str], voice_ms: int, limits: GuardLimits) -> Verdict:
+    if is_repetitive(recognition.text, limits):
+        return Verdict.REPETITION
+    if _is_known_phrase(recognition, words, voice_ms, limits):
+        return Verdict.KNOWN_PHRASE
+    if len(words) > 2 and len(words) / (voice_ms / 1000) > limits.max_words_per_second:
+        return Verdict.TOO_FAST
+    return Verdict.FINE
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words without punctuation."""
+    return _WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+
+
+def is_repetitive(text: str, limits: GuardLimits = DEFAULT_LIMITS) -> bool:
+    """Whether the text says the same over and over: one run of words repeated, or deflating too well."""
+    words = words_of(text)
+    for length in range(1, len(words) // 2 + 1):
+        allowed = limits.max_repeats if length <= 2 else 1
+        if _longest_run(words, length) > allowed:
+            return True
+    data = text.encode()
+    return len(data) > 40 and len(data) / len(zlib.compress(data)) > limits.max_compression_ratio
+
+
+def _longest_run(words: list[str], length: int) -> int:
+    """How often the same `length` words follow themselves without a break, at most."""
+    longest = 1
+    for start in range(min(length, len(words))):
+        groups = [tuple(words[i : i + length]) for i in range(start, len(words) - length + 1, length)]
+        run = 1
+        for before, after in pairwise(groups):
+            run = run + 1 if before == after else 1
+            longest = max(longest, run)
+    return longest
+
+
+def _says_no_speech(recognition: Recognition, limits: GuardLimits) -> bool:
+    return (recognition.no_speech_probability or 0.0) > limits.no_speech_probability
+
+
+def _doubtful(recognition: Recognition, voice_ms: int, limits: GuardLimits) -> bool:
+    confidence = recognition.average_log_probability
+    if confidence is None:
+        return False
+    needed = (
+        limits.weak_voice_log_probability if voice_ms < limits.weak_voice_ms else limits.min_log_probability
+    )
+    if _says_no_speech(recognition, limits):
+        needed = max(needed, limits.no_speech_log_probability)
+    return confidence < needed
+
+
+def _is_known_phrase(recognition: Recognition, words: list[str], voice_ms: int, limits: GuardLimits) -> bool:
+    if _CREDITS.search(recognition.text):
+        return True
+    spoken = " ".join(words)
+    heard = _KNOWN_PHRASES.get(recognition.language, ())
+    if spoken not in heard and spoken not in _KNOWN_PHRASES["en"]:
+        return False
+    confidence = recognition.average_log_probability
+    sure = confidence is None or confidence >= _SURE_LOG_PROBABILITY
+    return not (sure and voice_ms >= limits.weak_voice_ms)
