@@ -258,6 +258,41 @@ def test_losing_the_background_under_a_dub_is_a_hole(
     assert report["audio"]["holes"] == 1
 
 
+@pytest.mark.parametrize("shift_ms", [0, 3, 40, -40])
+def test_audio_that_trails_the_video_is_measured_without_flash_and_beep(
+    programme: Path, carry: Carry, shift_ms: int
+):
+    def shift(packet: Carried) -> Carried:
+        moved = shift_ms if packet.kind == "audio" else 0
+        return replace(packet, pts_ms=packet.pts_ms + moved, dts_ms=packet.dts_ms + moved)
+
+    report = verify_recordings(programme, carry(programme, shift), log())
+
+    assert report["audio"]["lag_ms"] == pytest.approx(shift_ms, abs=0.05)
+    assert report["predicates"]["audio_aligned"] is (abs(shift_ms) <= 5)
+    assert report["verified"] is (abs(shift_ms) <= 5)
+
+
+def test_the_lag_is_found_under_a_louder_dub(programme: Path, pictures: Path, carry: Carry, tmp_path: Path):
+    samples = programme_audio()
+    voice = np.random.default_rng(3).standard_normal(len(samples)) * 0.15
+    out = carry(with_audio(pictures, samples + voice[:, None], tmp_path / "dubbed.flv"))
+
+    report = verify_recordings(programme, out, log())
+
+    assert report["audio"]["lag_ms"] == pytest.approx(0, abs=0.1)
+
+
+def test_an_unrelated_soundtrack_has_no_lag(programme: Path, pictures: Path, carry: Carry, tmp_path: Path):
+    other = np.random.default_rng(3).standard_normal((SECONDS * 48_000, 2)) * 0.1
+    out = carry(with_audio(pictures, other, tmp_path / "other.flv"))
+
+    report = verify_recordings(programme, out, log())
+
+    assert report["audio"]["lag_ms"] is None
+    assert "correlate" in report["reasons"]["audio.lag_ms"]
+
+
 def test_an_output_without_audio_is_not_verified(programme: Path, carry: Carry):
     out = carry(programme, lambda p: p if p.kind == "video" else None)
 

@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from livedub.audio.pcm import PROGRAMME_RATE_HZ
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S
 from livedub.verify import holes
 from livedub.verify.arrivals import arrival_delays, sidecar
 from livedub.verify.bars import BARS, Bar, Check, judge, verified
 from livedub.verify.events import EventLog, FragmentEvent, read_events
 from livedub.verify.evidence import CannotTell, Evidence
+from livedub.verify.lag import find_lag
 from livedub.verify.model import (
     AudioFigures,
     CheckFigures,
@@ -27,11 +29,15 @@ from livedub.verify.model import (
     VideoFigures,
     WorkerFigures,
 )
+from livedub.verify.sync import measure_sync
 
 T = TypeVar("T")
 
 _HOLES_LISTED = 20
 _DUCKED_BY_DB = 20.0
+_LAG_REACH_MS = 500
+_CLEAR = 8.0
+"""Correlation peaks of unrelated sounds stay under about 5 times their RMS."""
 
 
 def verify_recordings(
@@ -83,8 +89,8 @@ def _measure(evidence: Evidence, bars: tuple[Bar, ...]) -> VerifyReport:
         "output_start_ms": round(evidence.output.start_ns / NS_PER_MS, 3),
         "video": found.tell("video", lambda: _video(evidence)),
         "video_delay": found.tell("video_delay", lambda: _video_delay(evidence)),
-        "audio": found.tell("audio", lambda: _audio(evidence)),
-        "sync": None,
+        "sync": found.tell("sync", lambda: measure_sync(evidence)),
+        "audio": found.tell("audio", lambda: _audio(evidence, found)),
         "onset_error": None,
         "translation_recall": None,
         "mixed_wer": None,
@@ -169,7 +175,7 @@ def _video_delay(evidence: Evidence) -> VideoDelayFigures:
     )
 
 
-def _audio(evidence: Evidence) -> AudioFigures:
+def _audio(evidence: Evidence, findings: _Findings) -> AudioFigures:
     packets = evidence.output.audio
     output = evidence.output_audio
     found = holes.pts_gaps(packets)
@@ -192,7 +198,17 @@ def _audio(evidence: Evidence) -> AudioFigures:
             )
             for hole in found[:_HOLES_LISTED]
         ),
+        lag_ms=findings.tell("audio.lag_ms", lambda: _lag_ms(evidence)),
     )
+
+
+def _lag_ms(evidence: Evidence) -> float:
+    """How far the output's audio trails its video: what of the input is still in it, found by correlation."""
+    aligned, output = evidence.input_on_output, evidence.output_audio
+    lag = find_lag(aligned.mono(), output.mono(), _LAG_REACH_MS * PROGRAMME_RATE_HZ // 1000)
+    if lag is None or lag.clarity < _CLEAR:
+        raise CannotTell("too little of the input's sound is in the output to correlate the two")
+    return round(lag.samples * 1000 / PROGRAMME_RATE_HZ, 3)
 
 
 def _owed_dbfs(evidence: Evidence) -> holes.Levels:
