@@ -60,7 +60,8 @@ class MediaServerOptions:
     `bind` is the address publishers and viewers reach; control and statistics stay on the loopback.
     `idle_publisher_s` must be longer than the worker's grace period, else the server drops an `out` that waits
     for its publisher to return.
-    `hook_url` is called with a form POST (fields call, app, name, addr) when a path gets and loses its publisher.
+    `hook_url` gets a form POST when `in` gets and loses its publisher: event (ready, not_ready), path
+    (`live/<stream_id>/in`), query, source_type, source_id.
     """
 
     run_dir: Path

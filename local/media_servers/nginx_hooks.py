@@ -1,7 +1,8 @@
 """The answers nginx-rtmp wants before it lets a publisher in: a loopback server for `on_publish` and its kin.
 
 It checks the path (the name becomes a file name below the HLS folder), keeps `out` for this machine, makes the
-folder that nginx does not make itself, and passes the call on to `hook_url`, whose refusal is final.
+folder that nginx does not make itself, and tells `hook_url` as MediaMTX's hook does (media_edge/mediamtx).
+A hook is a hint: a receiver that fails keeps no publisher out.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class NginxHooks:
             return HTTPStatus.FORBIDDEN
         if call == "publish":
             (self._hls_dir / path.stream_id).mkdir(parents=True, exist_ok=True)
-        return self._ask(form) if self._hook_url else HTTPStatus.OK
+        if self._hook_url and path.name == "in":
+            self._tell(self._hook_url, path, form)
+        return HTTPStatus.OK
 
     def _may_publish(self, path: StreamPath, address: str) -> bool:
         if path.name == "in" or address in self._trusted:
@@ -101,17 +104,23 @@ class NginxHooks:
         except ValueError:
             return address.startswith("unix:")
 
-    def _ask(self, form: dict[str, str]) -> HTTPStatus:
-        """Ask `hook_url`; whoever cannot be asked has not agreed."""
-        url = urlsplit(self._hook_url or "")
+    def _tell(self, hook_url: str, path: StreamPath, form: dict[str, str]) -> None:
+        fields = {
+            "event": "ready" if form.get("call") == "publish" else "not_ready",
+            "path": path.path,
+            "query": form.get("args", ""),
+            "source_type": "rtmpConn",
+            "source_id": form.get("clientid", ""),
+        }
+        url = urlsplit(hook_url)
         connection = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=_TIMEOUT_S)
         try:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            connection.request("POST", url.path or "/", urlencode(form), headers)
-            agreed = 200 <= connection.getresponse().status < 300
+            connection.request("POST", url.path or "/", urlencode(fields), headers)
+            status = connection.getresponse().status
+            if not 200 <= status < 300:
+                log.warning("the hook %s answered %d to %s", hook_url, status, fields)
         except (OSError, http.client.HTTPException) as error:
-            log.warning("the hook %s does not answer: %s", self._hook_url, error)
-            agreed = False
+            log.warning("the hook %s does not answer: %s", hook_url, error)
         finally:
             connection.close()
-        return HTTPStatus.OK if agreed else HTTPStatus.FORBIDDEN

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -8,26 +7,11 @@ from livedub.errors import ConfigurationError
 from local.loopback_client import http_request, http_status
 from local.media_servers.base import MediaServer, StreamPath
 from local.media_servers.nginx_rtmp import NginxRtmp, remove_old_parts
-from local.processes import ProcessSpec, Supervisor
-from local.publisher import publisher_argv
+from local.processes import Supervisor
+
+from .streams import is_published, publish, until
 
 IN = StreamPath("demo", "in")
-
-
-async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 10.0):
-    async def poll():
-        while not await condition():  # noqa: ASYNC110 - another process changes it
-            await asyncio.sleep(0.05)
-
-    await asyncio.wait_for(poll(), timeout_s)
-
-
-async def publish(supervisor: Supervisor, clip: Path, url: str, name: str = "publisher"):
-    return await supervisor.start(ProcessSpec(name, publisher_argv(clip, url), stop_timeout_s=5))
-
-
-async def is_published(server: MediaServer, path: StreamPath):
-    return path in await server.paths()
 
 
 async def test_a_published_path_is_listed_until_its_publisher_leaves(

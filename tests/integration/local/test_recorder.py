@@ -1,40 +1,16 @@
 import asyncio
-import hashlib
-import json
-import sys
 from itertools import pairwise
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from local.media_servers.base import MediaServer
 from local.processes import ProcessSpec, Supervisor
 from local.publisher import publisher_argv
-from local.recorder import EXIT_NEVER_APPEARED, arrivals_path
+from local.recorder import EXIT_NEVER_APPEARED
 
-
-def recorder_spec(url: str, path: Path, *options: str):
-    argv = (sys.executable, "-m", "local.recorder", url, str(path), *options)
-    return ProcessSpec("recorder", argv, stop_timeout_s=5)
-
-
-def arrivals(path: Path):
-    return [json.loads(line) for line in arrivals_path(path).read_text().splitlines()]
-
-
-def file_packets(path: Path):
-    """(kind, pts_ns, dts_ns, sha256) of every packet, by a demuxer that shares nothing with the recorder."""
-    found = []
-    with av.open(str(path)) as container:
-        for packet in container.demux(video=0, audio=0):
-            if packet.dts is None or packet.pts is None:
-                continue
-            ns = int(packet.time_base * 1_000_000_000)
-            digest = hashlib.sha256(bytes(packet)).hexdigest()[:16]
-            found.append((packet.stream.type, packet.pts * ns, packet.dts * ns, digest))
-    return found
+from .streams import arrivals, file_packets, recorder_spec
 
 
 @pytest.mark.realtime

@@ -67,37 +67,42 @@ def test_an_empty_form_is_refused(hooks: NginxHooks):
 
 
 class Callback(BaseHTTPRequestHandler):
-    status = HTTPStatus.OK
     heard: list[bytes]
 
     def do_POST(self):
         self.heard.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(self.status)
+        self.send_response(HTTPStatus.NO_CONTENT)
         self.end_headers()
 
     def log_message(self, format: str, *args: object):  # noqa: A002 - the base class says so
         pass
 
 
-@pytest.mark.parametrize("status", [HTTPStatus.NO_CONTENT, HTTPStatus.FORBIDDEN])
-def test_the_callback_has_the_last_word(tmp_path: Path, status: HTTPStatus):
+@pytest.fixture
+def receiver():
+    """A hook receiver: (url, heard)."""
     heard: list[bytes] = []
-    handler = type("Handler", (Callback,), {"status": status, "heard": heard})
-    server = HTTPServer(("127.0.0.1", 0), handler)
+    server = HTTPServer(("127.0.0.1", 0), type("Handler", (Callback,), {"heard": heard}))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-        answer = NginxHooks(tmp_path, trusted=frozenset(), hook_url=url).answer(form())
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert answer == (HTTPStatus.OK if status == HTTPStatus.NO_CONTENT else HTTPStatus.FORBIDDEN)
-    assert heard == [b"call=publish&name=demo%2Fin&app=live&addr=127.0.0.1"]
+    yield f"http://127.0.0.1:{server.server_address[1]}/hook", heard
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
-def test_a_callback_that_does_not_answer_has_not_agreed(tmp_path: Path):
-    url = f"http://127.0.0.1:{free_port()}/"
+def test_the_hook_is_told_when_a_publisher_comes_and_goes(tmp_path: Path, receiver: tuple[str, list[bytes]]):
+    url, heard = receiver
     hooks = NginxHooks(tmp_path, trusted=frozenset(), hook_url=url)
-    assert hooks.answer(form()) == HTTPStatus.FORBIDDEN
+    hooks.answer({**form(), "clientid": "7", "args": "token=x"})
+    hooks.answer(form("publish_done"))
+    hooks.answer(form(name="demo/out"))
+    rest = b"path=live%2Fdemo%2Fin&query=token%3Dx&source_type=rtmpConn&source_id=7"
+    assert heard[0] == b"event=ready&" + rest
+    assert heard[1].startswith(b"event=not_ready&path=live%2Fdemo%2Fin&")
+    assert len(heard) == 2, "the worker's own output is no news"
+
+
+def test_a_hook_that_does_not_answer_keeps_no_publisher_out(tmp_path: Path):
+    hooks = NginxHooks(tmp_path, trusted=frozenset(), hook_url=f"http://127.0.0.1:{free_port()}/")
+    assert hooks.answer(form()) == HTTPStatus.OK

@@ -1,0 +1,1 @@
+"""MediaMTX: its configuration and the hook it runs."""
