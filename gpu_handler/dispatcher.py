@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from gpu_handler.request_check import check_languages, refused
+from gpu_handler.request_check import RequestRefusedError, check_languages, refused
 from gpu_handler.service_metrics import ServiceMetrics
 from livedub.observability import log_context
 from livedub.sts.contract import (
@@ -73,10 +73,9 @@ class Dispatcher:
         self.clock_ns = clock_ns
         self.metrics = metrics
         self._pipeline = pipeline
-        self._queue_size = queue_size
+        self._most = max_concurrency + queue_size
         self._slots = asyncio.Semaphore(max_concurrency)
         self._running = 0
-        self._waiting = 0
         self._work: set[asyncio.Task[StsResult]] = set()
         self._health = Health(ready=False, detail="models are loading")
 
@@ -117,10 +116,11 @@ class Dispatcher:
         Raises:
             RequestRefusedError: QUEUE_FULL.
         """
-        if self._slots.locked() and self._waiting >= self._queue_size:
+        if len(self._work) >= self._most:
+            waiting = len(self._work) - self._running
             raise refused(
                 ErrorCode.QUEUE_FULL,
-                f"{self._running} fragments are being worked on and {self._waiting} wait. Try again later.",
+                f"{self._running} fragments are being worked on and {waiting} wait. Try again later.",
                 stage=Stage.QUEUE,
                 retryable=True,
             )
@@ -151,12 +151,17 @@ class Dispatcher:
         left_ms = self._left_ms(request, received_ns)
         if left_ms < 1:
             return _late(request, Stage.QUEUE)
+        try:
+            self.refuse_unread()
+        except RequestRefusedError as refusal:
+            return failed(request.fragment_id, refusal.error)
         progress = _Progress(on_partial)
         work = asyncio.create_task(
             self._in_slot(request, received_ns, progress), name=f"sts {request.fragment_id}"
         )
         self._work.add(work)
-        work.add_done_callback(self._work.discard)
+        work.add_done_callback(self._forget)
+        self._show_load()
         try:
             await asyncio.wait({work}, timeout=left_ms / 1_000)
             return _result_of(work, request) if work.done() else _late(request, progress.stage)
@@ -164,28 +169,28 @@ class Dispatcher:
             work.cancel()
 
     async def _in_slot(self, request: StsRequest, received_ns: int, progress: _Progress) -> StsResult:
-        self._count(waiting=1)
-        try:
-            await self._slots.acquire()
-        finally:
-            self._count(waiting=-1)
-        self._count(running=1)
-        try:
+        async with self._slots:
             if self._left_ms(request, received_ns) < 1:
                 return _late(request, Stage.QUEUE)
             progress.stage = Stage.ASR
-            return await self._pipeline.process(request, progress.report, received_s=received_ns / _NS_PER_S)
-        finally:
-            self._slots.release()
-            self._count(running=-1)
+            self._running += 1
+            self._show_load()
+            try:
+                return await self._pipeline.process(
+                    request, progress.report, received_s=received_ns / _NS_PER_S
+                )
+            finally:
+                self._running -= 1
 
     def _left_ms(self, request: StsRequest, received_ns: int) -> int:
         return request.deadline_ms - (self.clock_ns() - received_ns) // _NS_PER_MS
 
-    def _count(self, *, waiting: int = 0, running: int = 0) -> None:
-        self._waiting += waiting
-        self._running += running
-        self.metrics.load(waiting=self._waiting, running=self._running)
+    def _forget(self, work: asyncio.Task[StsResult]) -> None:
+        self._work.discard(work)
+        self._show_load()
+
+    def _show_load(self) -> None:
+        self.metrics.load(waiting=len(self._work) - self._running, running=self._running)
 
     def _record(self, request: StsRequest, result: StsResult, received_ns: int) -> None:
         took_ms = (self.clock_ns() - received_ns) / _NS_PER_MS

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livedub.observability import JsonFormatter, Redactor, configure_logging, current_log_context, log_context
@@ -204,6 +204,7 @@ class TestRedaction:
     def test_everything_else_stays(self, text: str):
         assert PLAIN.text(text) == text
 
+    @settings(deadline=None)
     @given(
         SECRET,
         st.sampled_from(
@@ -225,6 +226,7 @@ class TestRedaction:
             secret = secret.replace("/", "%2F")
         assert secret not in PLAIN.text(around.format(place.format(f"q7{secret}")))
 
+    @settings(deadline=None)
     @given(SECRET, st.text(max_size=30), st.text(max_size=30))
     def test_named_secrets_go_wherever_they_stand(self, secret: str, before: str, after: str):
         assert secret not in Redactor([secret]).text(

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livedub.sts.answer import read_answer
@@ -140,6 +140,7 @@ def test_a_proxy_in_between_speaks_by_its_status(status_code: int, kind: type[St
         read_answer(request(), status_code, b"<h1>nginx</h1>")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(200, 599))
 def test_no_body_escapes_the_typed_errors(body: bytes, status_code: int):
     with pytest.raises(StsFailure):

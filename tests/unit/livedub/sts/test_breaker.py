@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -40,6 +40,7 @@ def opened(config: BreakerConfig = CONFIG, now_ns: int = 0) -> CircuitBreaker:
 
 
 class TestClosed:
+    @settings(deadline=None)
     @given(st.lists(st.sampled_from(Outcome), max_size=60), st.integers(1, 6))
     def test_opens_exactly_at_the_nth_failure_in_a_row(self, outcomes: list[Outcome], limit: int):
         breaker = CircuitBreaker(BreakerConfig(failures_to_open=limit))
@@ -100,6 +101,7 @@ class TestLatency:
         assert breaker.state is BreakerState.OPEN
         assert "probe took 101 ms" in breaker.reason
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=200))
     def test_percentile_is_nearest_rank(self, values: list[int]):
         p95 = percentile_95(values)
@@ -229,6 +231,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreakerMachine = BreakerMachine.TestCase
+TestBreakerMachine.settings = settings(deadline=None)
 
 
 @pytest.mark.parametrize(

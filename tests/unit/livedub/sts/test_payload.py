@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livedub.audio.codec import encode_audio
@@ -28,6 +28,7 @@ def refused(audio: Audio) -> AudioPayloadError:
     return caught.value
 
 
+@settings(deadline=None)
 @given(
     FORMATS,
     st.integers(8, 4_000),
@@ -39,7 +40,7 @@ def test_what_the_codec_writes_passes(audio_format: AudioFormat, samples: int, r
 
 
 @pytest.mark.parametrize("audio_format", AudioFormat)
-@pytest.mark.parametrize("off_ms", [-6, 6, 900])
+@pytest.mark.parametrize("off_ms", [-21, 21, 900])
 def test_a_length_other_than_declared_is_a_duration_mismatch(audio_format: AudioFormat, off_ms: int):
     audio = clip(audio_format)
     wrong = audio.model_copy(update={"duration_ms": audio.duration_ms + off_ms})
@@ -65,6 +66,7 @@ def test_half_a_sample_is_refused():
     assert "not a multiple of 2" in refused(audio).message
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=200))
 def test_bytes_that_are_not_flac_are_refused(data: bytes):
     audio = clip(AudioFormat.FLAC).model_copy(update={"data_base64": base64.b64encode(data).decode()})

@@ -12,8 +12,8 @@ import binascii
 from livedub.errors import InvalidInputError
 from livedub.sts.contract import Audio, AudioFormat, ErrorCode
 
-DECLARED_TOLERANCE_MS = 5
-"""How far `duration_ms` may lie from the true length: roundings of a few hops, less than anyone hears."""
+DECLARED_TOLERANCE_MS = 20
+"""How far `duration_ms` may lie from the true length: one AAC frame at 48 kHz, which containers round to."""
 
 _BYTES_PER_SAMPLE = 2
 _FLAC_MARKER = b"fLaC"
