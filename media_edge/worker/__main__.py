@@ -1,0 +1,68 @@
+"""`python -m media_edge.worker`: run a worker, forward its output, or check its settings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from livedub.errors import LivedubError
+from livedub.observability import configure_logging
+from livedub.settings import variables
+from media_edge.worker.exit_codes import ExitCode
+from media_edge.worker.settings import WorkerSettings, read_settings
+
+_EPILOG = "Settings come from the environment:\n\n{variables}\n\nExit codes of `run`:\n\n{codes}\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the command line and do what it says; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = read_settings()
+    except LivedubError as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.CONFIGURATION
+    configure_logging(
+        style=settings.log_format,
+        level=settings.log_level,
+        secrets=[settings.sts_api_key.get_secret_value()],
+        fields={"stream_id": settings.stream_id, "generation": settings.generation},
+    )
+    return int(arguments.command(settings))
+
+
+def _run(settings: WorkerSettings) -> int:
+    # GStreamer and the models load only for a worker that really starts.
+    from media_edge.worker.stream_worker import run_worker  # noqa: PLC0415
+
+    return run_worker(settings)
+
+
+def _check(settings: WorkerSettings) -> int:
+    fragmenter = settings.fragmenter
+    sys.stdout.write(
+        f"Settings are complete: {settings.input} -> {settings.output}, D {settings.delay_ms} ms, fragments of "
+        f"{fragmenter.min_ns // 1_000_000} to {fragmenter.max_ns // 1_000_000} ms, STS {settings.sts_url}.\n"
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    names = "\n".join(f"  {v.name:<34}{v.default}" for v in variables(WorkerSettings))
+    codes = "\n".join(f"  {code.value}  {code.name.lower()}" for code in ExitCode)
+    parser = argparse.ArgumentParser(
+        prog="python -m media_edge.worker",
+        description="Dub one live stream: play it, send its speech through STS, publish it D later.",
+        epilog=_EPILOG.format(variables=names, codes=codes),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="dub the stream until SIGTERM, or until its publisher stays away")
+    run.set_defaults(command=_run)
+    check = commands.add_parser("check-config", help="read the settings, say what they mean, start nothing")
+    check.set_defaults(command=_check)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Puts one stream together from its settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from livedub.audio.pcm import gain_from_db
+from livedub.dubbing.config import DubbingConfig
+from livedub.dubbing.dump import FragmentDump
+from livedub.dubbing.session import DubbingSession
+from livedub.sts.breaker import CircuitBreaker
+from livedub.sts.client import GuardedSts, connect_sts
+from livedub.timeline.clock import NS_PER_MS
+from livedub.timeline.origin import TimelineOrigin
+from media_edge.worker.audio_input import AudioInput
+from media_edge.worker.egress import Egress, Publisher
+from media_edge.worker.gst.aac_decoder import AacDecoder
+from media_edge.worker.gst.aac_encoder import AacEncoder
+from media_edge.worker.gst.pipeline import local_now_ns
+from media_edge.worker.gst.publisher import RtmpPublisher
+from media_edge.worker.gst.rtmp_ingest import RtmpIngest
+from media_edge.worker.ingest import IngestKeeper, IngestSession
+from media_edge.worker.input_timeline import InputTimeline
+from media_edge.worker.recording import FlvFile, RecordedPublisher
+from media_edge.worker.settings import WorkerSettings
+from media_edge.worker.stream import Stream, StreamTiming
+from media_edge.worker.video_delay import VideoDelayLine
+
+
+class MediaClock:
+    """Media time as the dubbing session sees it: whose input is arriving now."""
+
+    def __init__(self, timeline: InputTimeline) -> None:
+        self._timeline = timeline
+
+    def now_media_ns(self) -> int:
+        """Media time arriving now; 0 before anything did."""
+        clock = self._timeline.clock
+        return clock.media_ns(local_now_ns()) if clock.started else 0
+
+
+@dataclass(slots=True)
+class Assembly:
+    """The parts of a running stream that its owner looks at."""
+
+    stream: Stream
+    timeline: InputTimeline
+    ingest: IngestKeeper
+    audio: AudioInput
+    video: VideoDelayLine
+    egress: Egress
+    session: DubbingSession
+    sts: GuardedSts
+    recording: FlvFile | None
+
+    async def aclose(self) -> None:
+        """Free everything; what is in flight is cancelled."""
+        self.stream.close()
+        await self.session.aclose()
+        await self.sts.aclose()
+        if self.recording is not None:
+            self.recording.close()
+
+
+def assemble(
+    settings: WorkerSettings,
+    stored: TimelineOrigin | None,
+    *,
+    on_event: Callable[[dict[str, Any]], None],
+    on_bus_error: Callable[[str], None],
+) -> Assembly:
+    """Build every part; nothing connects before the first tick.
+
+    Raises:
+        MissingPrerequisiteError: separation is on and its model cannot be loaded.
+    """
+    timeline = InputTimeline(
+        delay_ms=settings.delay_ms,
+        generation=settings.generation,
+        stored=stored,
+        utc_now_ns=time.time_ns,
+        local_now_ns=local_now_ns,
+    )
+    sts = GuardedSts(
+        connect_sts(settings.sts_url, api_key=settings.sts_api_key.get_secret_value()), CircuitBreaker()
+    )
+    session = DubbingSession(
+        dubbing_config(settings),
+        sts,
+        MediaClock(timeline),
+        on_event,
+        dump=FragmentDump(settings.dump_dir) if settings.dump_dir else None,
+    )
+    recording = FlvFile(settings.recording_path) if settings.recording_path else None
+    ingest = IngestKeeper(
+        partial(_connect_input, settings),
+        name=str(settings.input),
+        on_failure=lambda: on_bus_error("ingest"),
+        started_ns=local_now_ns(),
+    )
+    audio = AudioInput(AacDecoder)
+    video = VideoDelayLine(settings.video_buffer_max_bytes)
+    egress = Egress(
+        partial(_connect_output, settings, recording),
+        due_ns=lambda media_ns: timeline.clock.local_ns(media_ns) + settings.delay_ns,
+        delay_ns=settings.delay_ns,
+        name=str(settings.output),
+        on_failure=lambda: on_bus_error("egress"),
+    )
+    stream = Stream(
+        timing=StreamTiming(settings.delay_ns, settings.mixer_lead_ms * NS_PER_MS),
+        timeline=timeline,
+        ingest=ingest,
+        audio=audio,
+        video=video,
+        dubbing=session,
+        make_encoder=lambda position: AacEncoder(position, settings.aac_bitrate),
+        egress=egress,
+    )
+    return Assembly(stream, timeline, ingest, audio, video, egress, session, sts, recording)
+
+
+def dubbing_config(settings: WorkerSettings) -> DubbingConfig:
+    """The session's configuration: decibels become factors, milliseconds nanoseconds."""
+    return DubbingConfig(
+        stream_id=settings.stream_id,
+        generation=settings.generation,
+        source_language=settings.source_language,
+        target_language=settings.target_language,
+        voice=settings.voice,
+        delay_ns=settings.delay_ns,
+        mixer_lead_ns=settings.mixer_lead_ms * NS_PER_MS,
+        fragmenter=settings.fragmenter,
+        in_flight_limit=settings.in_flight_limit,
+        separate=settings.separation != "off",
+        background_gain=gain_from_db(settings.background_gain_db),
+        dub_gain=gain_from_db(settings.dub_gain_db),
+        duck_gain=gain_from_db(settings.duck_gain_db),
+    )
+
+
+def _connect_input(settings: WorkerSettings, on_problem: Callable[[str], None]) -> IngestSession:
+    return RtmpIngest(settings.input, idle_timeout_s=settings.input_idle_timeout_s, on_problem=on_problem)
+
+
+def _connect_output(settings: WorkerSettings, recording: FlvFile | None) -> Publisher:
+    publisher = RtmpPublisher(settings.output)
+    return publisher if recording is None else RecordedPublisher(publisher, recording)

@@ -1,0 +1,69 @@
+"""Publishes FLV tags over RTMP, each at its local due time."""
+
+from __future__ import annotations
+
+from media_edge.worker.endpoints import Endpoint
+from media_edge.worker.gst.pipeline import Pipeline, quote
+from media_edge.worker.gst.typelibs import Gst
+
+_CONNECT_TIMEOUT_S = 5
+_CHUNK_BYTES = 60_000
+"""RTMP chunk size: the default of 128 would cut one picture into hundreds of pieces."""
+
+
+class RtmpPublisher:
+    """One RTMP publishing session; a failed one is closed and replaced by the caller.
+
+    The sink waits for each buffer's PTS on the shared clock, so tags may be handed over ahead of time; how far ahead
+    is the caller's to bound (`queued_tags`): appsrc's own limits are off, because they could be shorter than what the
+    caller hands over ahead of time, and would then stall or drop.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._pipeline = Pipeline(
+            "appsrc name=tags format=time max-bytes=0 max-buffers=0 max-time=0 caps=video/x-flv "
+            f"! rtmp2sink host={quote(endpoint.host)} port={endpoint.port} scheme={endpoint.scheme} "
+            f"application={quote(endpoint.app)} stream={quote(endpoint.playpath)} timeout={_CONNECT_TIMEOUT_S} "
+            f"chunk-size={_CHUNK_BYTES} sync=true async=false qos=false max-lateness=-1"
+        )
+        self._source = self._pipeline.source("tags")
+        self._failure: str | None = None
+        self._finished = False
+        self._pipeline.play()
+
+    def push(self, tag: bytes, due_ns: int) -> None:
+        """Send `tag` when local time reaches `due_ns`."""
+        buffer = Gst.Buffer.new_wrapped(tag)
+        buffer.pts = due_ns
+        self._source.push_buffer(buffer)
+
+    def finish(self) -> None:
+        """Unpublish once everything pushed has left; `finished` tells when."""
+        self._source.end_of_stream()
+
+    def poll(self) -> None:
+        """Take news off the bus."""
+        for event in self._pipeline.events():
+            if event.kind == "error" and self._failure is None:
+                self._failure = event.text
+            elif event.kind == "eos":
+                self._finished = True
+
+    @property
+    def failure(self) -> str | None:
+        """Why the session is over; None while it lives."""
+        return self._failure
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything has been sent after `finish`."""
+        return self._finished
+
+    @property
+    def queued_tags(self) -> int:
+        """Tags handed over and not yet taken by the sink."""
+        return self._source.get_property("current-level-buffers")
+
+    def close(self) -> None:
+        """Disconnect at once; may take as long as a socket needs to be shut down."""
+        self._pipeline.stop()

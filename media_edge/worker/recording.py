@@ -1,0 +1,82 @@
+"""Keeps a copy of what is sent, in an FLV file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import IO
+
+from media_edge.worker.egress import Publisher
+from media_edge.worker.flv import FILE_HEADER
+
+logger = logging.getLogger(__name__)
+
+
+class FlvFile:
+    """Tags appended to a file; a full disk costs the recording, never the stream."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file: IO[bytes] | None = path.open("ab")
+        if self._file.tell() == 0:
+            self.write(FILE_HEADER)
+
+    def write(self, data: bytes) -> None:
+        """Append whole tags."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(data)
+        except OSError as error:
+            logger.error("The recording %s ends here: %s.", self._path, error)
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            try:
+                file.close()
+            except OSError as error:
+                logger.error("The recording %s was not closed cleanly: %s.", self._path, error)
+
+
+class RecordedPublisher:
+    """A publisher whose tags also go to a file."""
+
+    def __init__(self, publisher: Publisher, file: FlvFile) -> None:
+        self._publisher = publisher
+        self._file = file
+
+    def push(self, tag: bytes, due_ns: int) -> None:
+        """As `Publisher.push`."""
+        self._file.write(tag)
+        self._publisher.push(tag, due_ns)
+
+    def poll(self) -> None:
+        """As `Publisher.poll`."""
+        self._publisher.poll()
+
+    def finish(self) -> None:
+        """As `Publisher.finish`."""
+        self._publisher.finish()
+
+    @property
+    def failure(self) -> str | None:
+        """As `Publisher.failure`."""
+        return self._publisher.failure
+
+    @property
+    def finished(self) -> bool:
+        """As `Publisher.finished`."""
+        return self._publisher.finished
+
+    @property
+    def queued_tags(self) -> int:
+        """As `Publisher.queued_tags`."""
+        return self._publisher.queued_tags
+
+    def close(self) -> None:
+        """As `Publisher.close`."""
+        self._publisher.close()

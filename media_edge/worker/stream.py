@@ -1,0 +1,290 @@
+"""One stream from arrivals to tags: everything between ingest and egress, driven by one tick.
+
+Single-threaded and without a clock of its own: the caller passes local time, so tests drive it in virtual time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples
+from livedub.timeline.clock import NS_PER_MS, NS_PER_S, samples_to_ns
+from media_edge.worker.audio_input import AudioInput
+from media_edge.worker.egress import Egress, EgressState, in_sending_order
+from media_edge.worker.ingest import IngestKeeper
+from media_edge.worker.input_timeline import InputTimeline
+from media_edge.worker.mixer import BlockSource, DeadlineMixer
+from media_edge.worker.units import Arrival, AudioFormat, AudioUnit, VideoFormat, VideoUnit
+from media_edge.worker.video_delay import VideoDelayLine
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_AHEAD_NS = 2 * NS_PER_S
+"""The output connects this long before its first tag is due: long enough for a slow handshake, short enough for
+servers that drop a publisher who sends nothing."""
+_INPUT_PAUSE_NS = 1_500 * NS_PER_MS
+_TRACK_PATIENCE_NS = 5 * NS_PER_S
+_PLAYOUT_MARGIN_NS = 200 * NS_PER_MS
+
+
+class Dubbing(BlockSource, Protocol):
+    """The dubbing session as the worker uses it."""
+
+    def push(self, position: int, samples: Samples) -> None:
+        """Take (n, 2) samples at an absolute position."""
+        ...
+
+    def end_of_input(self) -> None:
+        """No more input for now."""
+        ...
+
+
+class AudioEncoder(Protocol):
+    """A continuous AAC track."""
+
+    @property
+    def codec_data(self) -> bytes:
+        """The AudioSpecificConfig."""
+        ...
+
+    @property
+    def next_position(self) -> int:
+        """Position of the first sample of the frame `pull` returns next."""
+        ...
+
+    def push(self, samples: Samples) -> None:
+        """Append samples."""
+        ...
+
+    def pull(self) -> list[tuple[int, bytes]]:
+        """Frames ready now, each with its position."""
+        ...
+
+    def close(self) -> None:
+        """Free it."""
+        ...
+
+
+class StreamState(str, Enum):
+    """What an operator wants to know first."""
+
+    WAITING = "waiting"
+    BUFFERING = "buffering"
+    LIVE = "live"
+    INPUT_ABSENT = "input_absent"
+    OUTPUT_DOWN = "output_down"
+    DRAINING = "draining"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTiming:
+    """D and how long before the air a block is mixed."""
+
+    delay_ns: int
+    mixer_lead_ns: int
+
+
+@dataclass(slots=True)
+class _Output:
+    """What exists once the first session is anchored."""
+
+    mixer: DeadlineMixer
+    encoder: AudioEncoder
+    format: AudioFormat | None = None
+    connect_at_ns: int = 0
+
+
+class Stream:
+    """Moves media from one end to the other.
+
+    The owner calls `tick` about every 50 ms; `lead` minus the tick minus 160 ms (what the encoder holds back) is the
+    reserve against a late tick.
+    """
+
+    def __init__(
+        self,
+        *,
+        timing: StreamTiming,
+        timeline: InputTimeline,
+        ingest: IngestKeeper,
+        audio: AudioInput,
+        video: VideoDelayLine,
+        dubbing: Dubbing,
+        make_encoder: Callable[[int], AudioEncoder],
+        egress: Egress,
+    ) -> None:
+        self._timing = timing
+        self._timeline = timeline
+        self._ingest = ingest
+        self._audio = audio
+        self._video = video
+        self._dubbing = dubbing
+        self._make_encoder = make_encoder
+        self._egress = egress
+        self._output: _Output | None = None
+        self._session = 0
+        self._session_began_ns = 0
+        self._input_open = False
+        self._tracks: set[type] = set()
+        self._told_missing_track = False
+        self._video_format: VideoFormat | None = None
+        self._draining_until_ns: int | None = None
+        self._finishing = False
+
+    @property
+    def rung(self) -> str:
+        """The rung on the air; empty before the first block."""
+        return self._output.mixer.rung if self._output else ""
+
+    @property
+    def mixed_media_ns(self) -> int | None:
+        """Media time up to which blocks were mixed; None before the first."""
+        return samples_to_ns(self._output.mixer.position, PROGRAMME_RATE_HZ) if self._output else None
+
+    def state(self, now_ns: int) -> StreamState:
+        """What the stream is doing."""
+        if self._finishing:
+            return StreamState.ENDED if self._egress.finished else StreamState.DRAINING
+        if self._draining_until_ns is not None:
+            return StreamState.DRAINING
+        if self._output is None:
+            return StreamState.WAITING
+        if now_ns < self._output.connect_at_ns + _CONNECT_AHEAD_NS:
+            return StreamState.BUFFERING
+        if self._egress.state is not EgressState.LIVE:
+            return StreamState.OUTPUT_DOWN
+        return StreamState.LIVE if self._input_open else StreamState.INPUT_ABSENT
+
+    def tick(self, now_ns: int) -> None:
+        """Do everything that is due."""
+        self._take_input(now_ns)
+        if self._output is None:
+            if self._draining_until_ns is not None:
+                self._finishing = True
+            return
+        self._send(self._output, now_ns)
+        if self._finishing:
+            self._egress.tick(now_ns)
+            return
+        self._output.mixer.advance(now_ns)
+        if now_ns >= self._output.connect_at_ns:
+            self._egress.tick(now_ns)
+        self._end_drain(now_ns)
+
+    def drain(self, now_ns: int) -> None:
+        """Take no more input; what is buffered plays out, then the output ends."""
+        if self._draining_until_ns is not None:
+            return
+        self._ingest.stop()
+        self._close_input()
+        newest_ns = self._timeline.newest_media_ns
+        self._draining_until_ns = now_ns
+        if newest_ns is not None:
+            due_ns = self._timeline.clock.local_ns(newest_ns) + self._timing.delay_ns
+            self._draining_until_ns = max(now_ns, due_ns + _PLAYOUT_MARGIN_NS)
+
+    def close(self) -> None:
+        """Free everything at once."""
+        self._ingest.stop()
+        self._audio.close()
+        if self._output is not None:
+            self._output.encoder.close()
+        self._egress.close()
+
+    def _take_input(self, now_ns: int) -> None:
+        arrivals = self._ingest.tick(now_ns)
+        if arrivals and self._ingest.sessions != self._session:
+            self._begin_session(now_ns)
+        for arrival in self._timeline.accept(arrivals):
+            self._take(arrival)
+        for position, samples in self._audio.poll():
+            self._dubbing.push(position, samples)
+        if self._input_open:
+            self._watch_tracks(now_ns)
+            if self._ingest.absent_for_ns(now_ns) > _INPUT_PAUSE_NS:
+                self._close_input()
+
+    def _begin_session(self, now_ns: int) -> None:
+        self._session = self._ingest.sessions
+        self._session_began_ns = now_ns
+        self._tracks.clear()
+        self._told_missing_track = False
+        self._timeline.begin_session()
+        self._audio.begin_session()
+        self._video.await_keyframe()
+
+    def _take(self, arrival: Arrival) -> None:
+        unit = arrival.unit
+        self._input_open = True
+        self._tracks.add(type(unit))
+        if isinstance(unit, VideoUnit):
+            self._tell_format(unit.format)
+            self._video.push(unit)
+        else:
+            self._audio.push(unit)
+        if self._output is None:
+            self._output = self._start_output()
+
+    def _start_output(self) -> _Output:
+        clock, timing = self._timeline.clock, self._timing
+        first_ns = self._timeline.first_media_ns
+        mixer = DeadlineMixer(
+            self._dubbing,
+            clock,
+            self._encode,
+            first_media_ns=first_ns,
+            delay_ns=timing.delay_ns,
+            lead_ns=timing.mixer_lead_ns,
+        )
+        logger.info("Media begins at %.3f s of the stream's timeline.", first_ns / NS_PER_S)
+        return _Output(
+            mixer,
+            self._make_encoder(mixer.position),
+            connect_at_ns=clock.local_ns(first_ns) + timing.delay_ns - _CONNECT_AHEAD_NS,
+        )
+
+    def _encode(self, samples: Samples) -> None:
+        if self._output is not None:
+            self._output.encoder.push(samples)
+
+    def _send(self, output: _Output, now_ns: int) -> None:
+        frames = output.encoder.pull()
+        if not frames:
+            return
+        if output.format is None:
+            output.format = AudioFormat(output.encoder.codec_data)
+        audio = [
+            AudioUnit(samples_to_ns(position, PROGRAMME_RATE_HZ), data, output.format)
+            for position, data in frames
+        ]
+        video = self._video.take_before(samples_to_ns(output.encoder.next_position, PROGRAMME_RATE_HZ))
+        self._egress.send(in_sending_order(video, audio), now_ns)
+
+    def _close_input(self) -> None:
+        if self._input_open:
+            self._input_open = False
+            self._dubbing.end_of_input()
+
+    def _end_drain(self, now_ns: int) -> None:
+        if self._draining_until_ns is not None and now_ns >= self._draining_until_ns:
+            self._finishing = True
+            self._egress.finish()
+
+    def _tell_format(self, video_format: VideoFormat) -> None:
+        if video_format != self._video_format:
+            logger.info("Video is %s%s.", video_format, "" if self._video_format is None else " from now on")
+            self._video_format = video_format
+
+    def _watch_tracks(self, now_ns: int) -> None:
+        if self._told_missing_track or now_ns - self._session_began_ns < _TRACK_PATIENCE_NS:
+            return
+        self._told_missing_track = True
+        if AudioUnit not in self._tracks:
+            logger.warning("The publisher sends no usable audio: the output's audio is silent.")
+        if VideoUnit not in self._tracks:
+            logger.warning("The publisher sends no usable video: the output has audio alone.")

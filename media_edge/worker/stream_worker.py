@@ -1,0 +1,323 @@
+"""The worker process: turns one stream until it ends, and says how it went."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from livedub.dubbing.event_log import EventLogFile
+from livedub.errors import ConfigurationError, InvalidInputError, MissingPrerequisiteError
+from livedub.timeline.clock import NS_PER_MS, NS_PER_S
+from livedub.timeline.origin import TimelineOrigin
+from media_edge.worker.assembly import Assembly, assemble
+from media_edge.worker.egress import EgressState
+from media_edge.worker.exit_codes import ExitCode
+from media_edge.worker.gst.pipeline import local_now_ns
+from media_edge.worker.metrics import WorkerMetrics
+from media_edge.worker.parentage import die_with_parent
+from media_edge.worker.progress import ProgressWriter
+from media_edge.worker.settings import WorkerSettings
+from media_edge.worker.stream import StreamState
+from media_edge.worker.timeline_file_store import TimelineFileStore
+from media_edge.worker.watchdog import Watchdog, exit_wedged
+
+logger = logging.getLogger(__name__)
+
+_TICK_NS = 50 * NS_PER_MS
+_REPORT_NS = NS_PER_S
+_SAVE_NS = 10 * NS_PER_S
+_DRAIN_MARGIN_NS = 5 * NS_PER_S
+_PAGE_BYTES = resource.getpagesize()
+
+
+class StreamWorker:
+    """Owns an assembly: ticks it, reports on it, keeps its timeline, decides when it is over."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        store: TimelineFileStore,
+        progress: ProgressWriter,
+        metrics: WorkerMetrics,
+        events: EventLogFile | None = None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._progress = progress
+        self._metrics = metrics
+        self._events = events
+        self._parts: Assembly | None = None
+        self._stop_requests = 0
+        self._ending: ExitCode | None = None
+        self._drain_by_ns = 0
+        self._state: StreamState | None = None
+        self._sessions_told = 0
+        self._saving: asyncio.Task[None] | None = None
+        self._next_save_ns = 0
+        self._next_report_ns = 0
+        self._usage = _Usage()
+        self._last_sent: tuple[int | None, int] = (None, 0)
+
+    def request_stop(self) -> None:
+        """Drain; asked a second time, end at once."""
+        self._stop_requests += 1
+
+    async def run(self) -> ExitCode:
+        """Turn the stream until it ends.
+
+        Raises:
+            InvalidInputError: the stored timeline cannot be read.
+            ConfigurationError: the stored timeline has another delay.
+            MissingPrerequisiteError: a model is not installed.
+        """
+        stored = self._load_origin()
+        self._parts = assemble(
+            self._settings, stored, on_event=self._tell_event, on_bus_error=self._metrics.count_failure
+        )
+        watchdog = Watchdog(self._settings.watchdog_ms * NS_PER_MS, partial(exit_wedged, ExitCode.WEDGED))
+        watchdog.start()
+        try:
+            return await self._turn(self._parts, watchdog)
+        finally:
+            watchdog.stop()
+            await self._parts.aclose()
+            if self._saving is not None:
+                await asyncio.wait({self._saving}, timeout=2.0)
+
+    async def _turn(self, parts: Assembly, watchdog: Watchdog) -> ExitCode:
+        next_tick_ns = local_now_ns()
+        while True:
+            now_ns = local_now_ns()
+            watchdog.beat()
+            parts.stream.tick(now_ns)
+            self._follow(parts, now_ns)
+            verdict = self._verdict(parts, now_ns)
+            if verdict is not None:
+                self._tell_state(StreamState.ENDED)
+                return verdict
+            # A late tick is not made up for: what is due is done by whichever tick comes.
+            next_tick_ns = max(next_tick_ns + _TICK_NS, now_ns)
+            await asyncio.sleep(max(0, next_tick_ns - local_now_ns()) / NS_PER_S)
+
+    def _verdict(self, parts: Assembly, now_ns: int) -> ExitCode | None:
+        """How the worker ends, if it does now."""
+        if self._stop_requests > 1:
+            logger.warning("Stopped for the second time: the worker ends without playing out its buffer.")
+            return ExitCode.KILLED
+        if self._ending is not None:
+            return self._drain_verdict(parts, now_ns)
+        if self._stop_requests:
+            logger.info("Stopped: input is let go, at most %d ms play out.", self._settings.delay_ms)
+            self._begin_drain(parts, ExitCode.DRAINED, now_ns)
+        elif parts.egress.failing_for_ns(now_ns) > self._settings.egress_timeout_ms * NS_PER_MS:
+            logger.error(
+                "The output could not be published for %d ms: giving up.", self._settings.egress_timeout_ms
+            )
+            return ExitCode.EGRESS_FAILED
+        elif self._stands_still(parts, now_ns):
+            logger.error("Output time has stood still for %d ms: giving up.", self._settings.watchdog_ms)
+            return ExitCode.WEDGED
+        else:
+            return self._absence_verdict(parts, now_ns)
+        return None
+
+    def _absence_verdict(self, parts: Assembly, now_ns: int) -> ExitCode | None:
+        absent_ns = parts.ingest.absent_for_ns(now_ns)
+        if not parts.ingest.ever_received:
+            if absent_ns > self._settings.no_input_timeout_ms * NS_PER_MS:
+                logger.error("No publisher came within %d ms: giving up.", self._settings.no_input_timeout_ms)
+                return ExitCode.NO_INPUT
+        elif absent_ns > self._settings.grace_ms * NS_PER_MS:
+            logger.warning("The publisher has been away for %d ms: the stream ends.", self._settings.grace_ms)
+            self._begin_drain(parts, ExitCode.SOURCE_LOST, now_ns)
+        return None
+
+    def _drain_verdict(self, parts: Assembly, now_ns: int) -> ExitCode | None:
+        if parts.stream.state(now_ns) is StreamState.ENDED:
+            return self._ending
+        if now_ns > self._drain_by_ns:
+            logger.warning("The output did not play out in time; the worker ends all the same.")
+            return self._ending
+        return None
+
+    def _begin_drain(self, parts: Assembly, ending: ExitCode, now_ns: int) -> None:
+        self._ending = ending
+        self._drain_by_ns = now_ns + self._settings.delay_ns + _DRAIN_MARGIN_NS
+        parts.stream.drain(now_ns)
+
+    def _stands_still(self, parts: Assembly, now_ns: int) -> bool:
+        """Whether a working output takes nothing: a refused or broken one has its own, longer bound."""
+        sent_ns = parts.egress.sent_media_ns
+        if parts.egress.state is not EgressState.LIVE or sent_ns != self._last_sent[0]:
+            self._last_sent = (sent_ns, now_ns)
+        return now_ns - self._last_sent[1] > self._settings.watchdog_ms * NS_PER_MS
+
+    def _follow(self, parts: Assembly, now_ns: int) -> None:
+        if parts.timeline.sessions != self._sessions_told:
+            self._tell_session(parts)
+            self._next_save_ns = now_ns
+        self._tell_state(parts.stream.state(now_ns))
+        if now_ns >= self._next_save_ns:
+            self._next_save_ns = now_ns + _SAVE_NS
+            self._save_origin(parts.timeline.origin)
+        if now_ns >= self._next_report_ns:
+            self._next_report_ns = now_ns + _REPORT_NS
+            self._report(parts, now_ns)
+
+    def _tell_session(self, parts: Assembly) -> None:
+        origin = parts.timeline.origin
+        if origin is None:
+            return
+        if self._sessions_told == 0:
+            parts.session.start()
+        self._sessions_told = parts.timeline.sessions
+        self._tell_event(
+            {
+                "event": "ingest",
+                "session": self._sessions_told,
+                "media_offset_ns": origin.media_offset_ns,
+                "origin_utc_ns": origin.utc_ns,
+            }
+        )
+
+    def _tell_event(self, event: dict[str, Any]) -> None:
+        origin = self._parts.timeline.origin if self._parts is not None else None
+        if event.get("event") == "session" and origin is not None:
+            event = {**event, "media_offset_ns": origin.media_offset_ns, "origin_utc_ns": origin.utc_ns}
+        self._metrics.observe_event(event)
+        if self._events is not None:
+            self._events.write(event)
+        self._progress.write(event)
+
+    def _tell_state(self, state: StreamState) -> None:
+        if state is not self._state:
+            self._state = state
+            logger.info("The stream is %s.", state.value.replace("_", " "))
+            self._progress.write(
+                {"event": "state", "state": state.value, "utc_ms": time.time_ns() // NS_PER_MS}
+            )
+
+    def _report(self, parts: Assembly, now_ns: int) -> None:
+        cpu_percent, rss_bytes = self._usage.sample(now_ns)
+        clock = parts.timeline.clock
+        figures = {
+            "input_media_ms": _ms(parts.timeline.newest_media_ns),
+            "output_media_ms": _ms(parts.egress.sent_media_ns),
+            "input_absent_ms": parts.ingest.absent_for_ns(now_ns) // NS_PER_MS,
+            "av_sync_delta_ms": round(parts.audio.offset_ns / NS_PER_MS, 3),
+            "drift_ppm": round(clock.drift_ppm, 1) if clock.started else 0.0,
+            "in_flight": parts.session.in_flight,
+            "breaker": parts.sts.breaker_state.value,
+            "video_buffer_bytes": parts.video.size_bytes,
+            "cpu_percent": cpu_percent,
+            "rss_bytes": rss_bytes,
+        }
+        self._metrics.observe_figures(figures, parts.sts.breaker_state, sessions=parts.timeline.sessions)
+        self._progress.write({"event": "progress", "rung": parts.stream.rung, **figures})
+
+    def tell_end(self, code: ExitCode) -> None:
+        """Write the last lines of event log and progress."""
+        cpu_percent, rss_bytes = self._usage.whole_life()
+        self._tell_event({"event": "worker", "cpu_percent": cpu_percent, "rss_bytes": rss_bytes})
+        self._progress.write({"event": "end", "exit_code": int(code), "outcome": code.outcome})
+
+    def _load_origin(self) -> TimelineOrigin | None:
+        origin = self._store.load(self._settings.stream_id)
+        if origin is not None and origin.delay_ms != self._settings.delay_ms:
+            raise ConfigurationError(
+                f"WORKER_DELAY_MS is {self._settings.delay_ms}, but this stream's timeline was begun with "
+                f"{origin.delay_ms}: its time would jump.",
+                remedy="Keep the delay, or delete the stored timeline to begin a new one.",
+            )
+        return origin
+
+    def _save_origin(self, origin: TimelineOrigin | None) -> None:
+        if origin is None or (self._saving is not None and not self._saving.done()):
+            return
+        self._saving = asyncio.create_task(self._write_origin(origin), name="timeline")
+
+    async def _write_origin(self, origin: TimelineOrigin) -> None:
+        try:
+            await asyncio.to_thread(self._store.save, self._settings.stream_id, origin)
+        except OSError as error:
+            logger.error("The timeline cannot be saved (%s): a restart would begin a new one.", error)
+
+
+class _Usage:
+    """CPU and memory of this process; percent of one core."""
+
+    def __init__(self) -> None:
+        self._began = self._last = (local_now_ns(), _cpu_ns())
+
+    def sample(self, now_ns: int) -> tuple[float, int]:
+        """Since the last sample."""
+        last, self._last = self._last, (now_ns, _cpu_ns())
+        return _percent(last, self._last), _rss_bytes()
+
+    def whole_life(self) -> tuple[float, int]:
+        """Since the beginning."""
+        return _percent(self._began, (local_now_ns(), _cpu_ns())), _rss_bytes()
+
+
+def _percent(begin: tuple[int, int], end: tuple[int, int]) -> float:
+    return round(100 * (end[1] - begin[1]) / max(1, end[0] - begin[0]), 1)
+
+
+def _cpu_ns() -> int:
+    return time.process_time_ns()
+
+
+def _rss_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def _ms(time_ns: int | None) -> int | None:
+    return None if time_ns is None else time_ns // NS_PER_MS
+
+
+def run_worker(settings: WorkerSettings) -> ExitCode:
+    """Run one worker in this process until it ends; every outcome is an exit code."""
+    if settings.die_with_parent:
+        die_with_parent()
+    progress = ProgressWriter(sys.stdout)
+    metrics = WorkerMetrics()
+    metrics.delay.set(settings.delay_ms)
+    events: EventLogFile | None = None
+    code = ExitCode.CRASHED
+    worker: StreamWorker | None = None
+    try:
+        events = EventLogFile(settings.events_path) if settings.events_path else None
+        if settings.metrics_port:
+            metrics.serve(settings.metrics_host, settings.metrics_port)
+        store = TimelineFileStore(settings.state_dir.expanduser())
+        worker = StreamWorker(settings, store=store, progress=progress, metrics=metrics, events=events)
+        code = asyncio.run(_run_until_stopped(worker))
+    except (ConfigurationError, InvalidInputError, MissingPrerequisiteError, OSError) as error:
+        logger.error("%s", error)
+        code = ExitCode.CONFIGURATION
+    except Exception:
+        logger.exception("The worker crashed.")
+    finally:
+        if worker is not None:
+            worker.tell_end(code)
+        metrics.close()
+        if events is not None:
+            events.close()
+        progress.close()
+    logger.info("The worker ends: %s (exit code %d).", code.name.lower().replace("_", " "), code)
+    return code
+
+
+async def _run_until_stopped(worker: StreamWorker) -> ExitCode:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.request_stop)
+    return await worker.run()
