@@ -122,7 +122,9 @@ def _explain(error: ValidationError) -> str:
     path = [str(part)[:_LONGEST_NAME] for part in first["loc"]]
     name = ".".join(path)
     field = ".".join(part for part in path if not part.isdigit())
-    more = f" ({len(details) - 1} more problems)" if len(details) > 1 else ""
+    # A list whose only item is wrong is reported as too short as well: that is the same problem.
+    others = sum(detail["loc"] != first["loc"][: len(detail["loc"])] for detail in details)
+    more = f" ({others} more problem{'s' if others > 1 else ''})" if others else ""
     if first["type"] == _UNKNOWN_FIELD:
         return f"{name} is unknown. Remove it.{more}"
     problem = "is missing" if first["type"] == _MISSING else _problem(first["msg"])

@@ -25,7 +25,7 @@ LogFields = Mapping[str, str | int]
 _MASK = "***"
 _LONGEST_MESSAGE = 8_192
 _SHORTEST_SECRET = 4
-_NOISY_LOGGERS = ("httpx", "httpcore", "asyncio", "uvicorn.access")
+_NOISY_LOGGERS = ("httpx", "httpcore", "asyncio", "uvicorn.access", "uvicorn.error")
 
 _SENSITIVE_NAME = (
     r"[\w-]*(?:token|secret|passw(?:or)?d|passphrase|credential|signature|authorization"

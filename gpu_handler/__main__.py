@@ -1,0 +1,198 @@
+"""`python -m gpu_handler`: the STS service, and its engines one by one for trying them out."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gpu_handler.exit_codes import EPILOG, ExitCode, exit_code_for
+from gpu_handler.settings import StsSettings
+from livedub.errors import ConfigurationError, LivedubError
+from livedub.observability import configure_logging
+from livedub.settings import explain
+
+_CLIP_LONGEST_S = 30.0
+
+Command = Callable[[argparse.Namespace, StsSettings], ExitCode]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; errors end as one line on stderr and an exit code (see `ExitCode`)."""
+    options = _parser().parse_args(argv)
+    try:
+        settings = _settings(options)
+        configure_logging(style=options.log, level=options.log_level, secrets=[settings.api_key])
+        run: Command = options.run
+        return run(options, settings)
+    except LivedubError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return exit_code_for(error)
+    except KeyboardInterrupt:
+        return 128 + 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m gpu_handler",
+        description="Speech to speech. Every setting is an environment variable STS_*; see .env.example.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--log", choices=("json", "plain"), default="json", help="log style (on stderr)")
+    parser.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_transcribe(commands)
+    _add_speak(commands)
+    _add_models(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, epilog=EPILOG)
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--profile", choices=("cpu", "mock"), help="engine set (STS_PROFILE)")
+
+
+def _add_serve(commands: Any) -> None:
+    serve = _command(
+        commands,
+        "serve",
+        _serve,
+        "Serve the HTTP API. Prints one line when every model is loaded; stops on SIGTERM after the fragments "
+        "under way.",
+    )
+    _add_profile(serve)
+    serve.add_argument("--host", dest="api_host", help="address to listen on (STS_API_HOST)")
+    serve.add_argument("--port", dest="api_port", type=int, help="port, 0 for a free one (STS_API_PORT)")
+    serve.add_argument("--die-with-parent", action="store_true", help="stop when the starting process ends")
+
+
+def _add_transcribe(commands: Any) -> None:
+    transcribe = _command(
+        commands, "transcribe", _transcribe, "Print what is said in an audio or video file of at most 30 s."
+    )
+    _add_profile(transcribe)
+    transcribe.add_argument("file", type=Path, metavar="FILE")
+    transcribe.add_argument("--language", default="auto", help="ISO 639 code of the speech (default: detect)")
+    transcribe.add_argument("--json", action="store_true", help="print text, language and timed segments")
+
+
+def _add_speak(commands: Any) -> None:
+    speak = _command(commands, "speak", _speak, "Say a text with a voice and write it as WAV.")
+    _add_profile(speak)
+    speak.add_argument("--text", required=True)
+    speak.add_argument("--voice", required=True, help="voice id such as es/ef_dora")
+    speak.add_argument("--speed", type=float, default=1.0, help="1 is the voice's own pace (default)")
+    speak.add_argument("--out", type=Path, required=True, metavar="FILE.wav")
+
+
+def _add_models(commands: Any) -> None:
+    models = _command(
+        commands,
+        "models",
+        _models,
+        "Show, fetch or check the model weights under STS_MODEL_DIR; all of them unless names are given.",
+    )
+    models.add_argument("action", choices=("list", "fetch", "verify"))
+    models.add_argument("names", nargs="*", metavar="NAME")
+
+
+def _settings(options: argparse.Namespace) -> StsSettings:
+    """Environment, with what the command line gives on top.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    names = ("profile", "api_host", "api_port")
+    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    try:
+        return StsSettings(**given)
+    except ValidationError as error:
+        raise explain(error, StsSettings) from error
+
+
+def _serve(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
+    from gpu_handler.server import StsServer, die_with_parent  # noqa: PLC0415 - heavy
+
+    if options.die_with_parent:
+        die_with_parent()
+    return StsServer(settings).run()
+
+
+def _transcribe(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
+    from gpu_handler.engines.base import ASR_SAMPLE_RATE_HZ  # noqa: PLC0415 - heavy
+    from gpu_handler.pipeline import Pipeline  # noqa: PLC0415
+    from livedub.audio.clip import read_clip  # noqa: PLC0415
+
+    samples = read_clip(options.file, ASR_SAMPLE_RATE_HZ, longest_s=_CLIP_LONGEST_S)
+    pipeline = Pipeline.from_settings(settings)
+    try:
+        pipeline.load()
+        heard = asyncio.run(pipeline.transcribe(samples, ASR_SAMPLE_RATE_HZ, options.language))
+    finally:
+        pipeline.close()
+    if options.json:
+        segments = [{"start_ms": s.start_ms, "end_ms": s.end_ms, "text": s.text} for s in heard.segments]
+        _say(json.dumps({"text": heard.text, "language": heard.language, "segments": segments}))
+    else:
+        _say(heard.text)
+    return ExitCode.DONE
+
+
+def _speak(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
+    from gpu_handler.pipeline import Pipeline  # noqa: PLC0415 - heavy
+    from livedub.audio.clip import write_wav  # noqa: PLC0415
+
+    if not options.text.strip():
+        raise ConfigurationError("--text is empty.", remedy="Give something to say.")
+    pipeline = Pipeline.from_settings(settings)
+    try:
+        pipeline.load()
+        speech = asyncio.run(pipeline.speak(options.text, options.voice, options.speed))
+    finally:
+        pipeline.close()
+    write_wav(options.out, speech.samples, speech.sample_rate_hz)
+    seconds = len(speech.samples) / speech.sample_rate_hz
+    _say(f"{options.out}: {seconds:.2f} s at speed {speech.speed:.2f}, {speech.sample_rate_hz} Hz")
+    return ExitCode.DONE
+
+
+def _models(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
+    from gpu_handler.models import fetch, is_complete, registry, verify  # noqa: PLC0415 - its hashing is not free
+
+    known = registry().models
+    names: list[str] = options.names or sorted(known)
+    for name in names:
+        registry().model(name)
+    if options.action == "fetch":
+        fetch(names, settings.model_dir, say=_say)
+    for name in names:
+        if options.action == "verify":
+            _say(f"{name}: every file is as registered, in {verify(name, settings.model_dir)}")
+        elif options.action == "list":
+            model = known[name]
+            state = "present" if is_complete(name, settings.model_dir) else "absent"
+            _say(
+                f"{name:<16} {state:<8} {model.size_bytes / 1e6:>6.0f} MB  {model.licence:<12} {model.purpose}"
+            )
+    return ExitCode.DONE
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

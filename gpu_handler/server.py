@@ -1,0 +1,161 @@
+"""The STS service as a process: opens its port, loads models behind it, drains on SIGTERM, dies with its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+
+from gpu_handler.dispatcher import Dispatcher
+from gpu_handler.exit_codes import AddressError, ExitCode, exit_code_for
+from gpu_handler.http_service import create_app
+from gpu_handler.pipeline import Pipeline
+from gpu_handler.service_metrics import ServiceMetrics
+from gpu_handler.settings import StsSettings
+from livedub.errors import LivedubError
+
+logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_BACKLOG = 128
+_KEEP_ALIVE_S = 75
+"""Longer than any client of ours keeps an idle connection: the client closes first and never meets a dead one."""
+_SPARE_CONNECTIONS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DrainLimits:
+    """How long a stopping service may take: for fragments under way, then for engines to stop."""
+
+    fragments_s: int = 8
+    engines_s: float = 4.0
+
+
+class StsServer:
+    """One service process. `run` blocks until it is told to stop and returns the exit code."""
+
+    def __init__(self, settings: StsSettings, *, drain: DrainLimits | None = None) -> None:
+        self._settings = settings
+        self._drain = drain or DrainLimits()
+        self._exit_code = ExitCode.DONE
+        self._dispatcher = Dispatcher(
+            Pipeline.from_settings(settings),
+            max_concurrency=settings.max_concurrency,
+            queue_size=settings.queue_size,
+            metrics=ServiceMetrics(),
+        )
+        app = create_app(self._dispatcher, api_key=settings.api_key, lifespan=self._lifespan)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="on",
+                ws="none",
+                limit_concurrency=2 * (settings.max_concurrency + settings.queue_size) + _SPARE_CONNECTIONS,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=self._drain.fragments_s,
+            )
+        )
+        self._url = ""
+
+    def run(self) -> ExitCode:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            AddressError: the address cannot be listened on.
+        """
+        listener = _listen(self._settings.api_host, self._settings.api_port)
+        host, port = listener.getsockname()[:2]
+        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        # uvicorn drains on these, then raises them again for whoever had them before: nobody must die of it then.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        with listener:
+            self._server.run(sockets=[listener])
+        return self._exit_code
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        logger.info("listening on %s, loading models", self._url)
+        loading = asyncio.create_task(self._load(), name="load models")
+        try:
+            yield
+        finally:
+            logger.info("stopping")
+            # A thread inside an engine cannot be interrupted, and Python waits for threads: this bounds the wait.
+            watchdog = threading.Timer(self._drain.engines_s, self._give_up)
+            watchdog.daemon = True
+            watchdog.start()
+            await asyncio.wait({loading})
+            await self._dispatcher.close()
+
+    async def _load(self) -> None:
+        try:
+            await self._dispatcher.load()
+        except LivedubError as error:
+            logger.error("%s", error)
+            self._stop(exit_code_for(error))
+        except Exception:
+            logger.exception("loading models failed")
+            self._stop(ExitCode.CRASHED)
+        else:
+            models = ", ".join(sorted(set(self._dispatcher.health.models.values())))
+            sys.stdout.write(f"STS ready on {self._url}: {models}\n")
+            sys.stdout.flush()
+
+    def _stop(self, exit_code: ExitCode) -> None:
+        self._exit_code = exit_code
+        self._server.should_exit = True
+
+    def _give_up(self) -> None:
+        logger.warning("an engine did not stop within %g s; leaving it behind", self._drain.engines_s)
+        logging.shutdown()
+        os._exit(self._exit_code)
+
+
+def die_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when its parent ends (prctl(2), PR_SET_PDEATHSIG; Linux only).
+
+    Raises:
+        LivedubError: the kernel refuses.
+    """
+    parent_pid = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
+        raise LivedubError(f"prctl failed: {os.strerror(ctypes.get_errno())}.")
+    if os.getppid() != parent_pid:  # it ended in between
+        raise SystemExit(ExitCode.DONE)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise AddressError(
+            f"cannot listen on {host}:{port} (STS_API_HOST, STS_API_PORT): {error.strerror or error}.",
+            remedy="Stop what listens there, or choose another address.",
+        ) from error
+    return listener
