@@ -172,6 +172,20 @@ def _plausibility(recognition: Recognition, words: list[str], voice_ms: int, lim
     return Verdict.FINE
 
 
+def is_believable(translation: str, transcript: str, limits: GuardLimits = DEFAULT_LIMITS) -> bool:
+    """Whether a translation decoded from speech can be one of `transcript`.
+
+    Decoding is free to run on: a translation that repeats itself, credits somebody or is out of proportion is none.
+    """
+    words = words_of(translation)
+    return (
+        bool(words)
+        and len(words) <= 2 * len(words_of(transcript)) + 6
+        and not is_repetitive(translation, limits)
+        and not _CREDITS.search(translation)
+    )
+
+
 def words_of(text: str) -> list[str]:
     """Lower-case words without punctuation."""
     return _WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))

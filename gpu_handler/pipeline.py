@@ -22,7 +22,7 @@ from gpu_handler.engines.base import ASR_SAMPLE_RATE_HZ, Recognition, Samples, S
 from gpu_handler.engines.registry import Engines, build_engines
 from gpu_handler.faults import Fault, FaultScript, spoil
 from gpu_handler.fit import FittedDub, Slot, choose_speed, fit
-from gpu_handler.guards import Verdict, is_repetitive, judge
+from gpu_handler.guards import Verdict, is_believable, judge
 from gpu_handler.settings import StsSettings
 from livedub.audio.codec import encode_audio
 from livedub.audio.resample import resample
@@ -51,6 +51,7 @@ OnPartial = Callable[[StsPartial], Awaitable[None]]
 T = TypeVar("T")
 
 _AUTO = "auto"
+_UNDETERMINED = "und"  # ISO 639-2: there was nothing to tell a language by
 _STREAMS_REMEMBERED = 256
 _SURE_OF_LANGUAGE = 0.7
 _FIT_WORKERS = 2
@@ -310,7 +311,7 @@ class Pipeline:
         def recognise() -> tuple[Recognition, tuple[tuple[int, int], ...]]:
             spans = self._engines.detector.spans(samples)
             if not spans:
-                return Recognition(text="", language="" if language == _AUTO else language), spans
+                return Recognition(text="", language=_UNDETERMINED if language == _AUTO else language), spans
             wanted = (
                 frozenset({"en"}) if self._needs_english(language, request.config.targets) else frozenset()
             )
@@ -354,16 +355,16 @@ class Pipeline:
     def _translate(self, recognition: Recognition, language: str) -> str:
         """By the recogniser where it can, else from the transcript, else through English."""
         engines = self._engines
-        heard = recognition.translations.get(language, "")
-        if heard and engines.speech_translation and not is_repetitive(heard):
+        heard = recognition.translations.get(language)
+        if heard and engines.speech_translation and is_believable(heard, recognition.text):
             return heard
         source = recognition.language
         if (source, language) in engines.translator.pairs():
             return engines.translator.translate(recognition.text, source=source, target=language)
         english = recognition.translations.get("en", "")
-        if english and ("en", language) in engines.translator.pairs():
+        if is_believable(english, recognition.text) and ("en", language) in engines.translator.pairs():
             return engines.translator.translate(english, source="en", target=language)
-        if heard:
+        if heard is not None:
             return ""
         raise _unsupported(source, language, self.pairs())
 

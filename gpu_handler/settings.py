@@ -45,6 +45,13 @@ class StsSettings(BaseSettings):
     whisper_beam_size: int = Field(
         default=2, ge=1, le=10, description="Hypotheses kept while decoding; 1 is fastest."
     )
+    whisper_context_ms: int = Field(
+        default=10_000,
+        ge=6_000,
+        le=30_000,
+        description="Shortest clip that Whisper's encoder sees, padded with silence; 30000 is what it was trained "
+        "on, less is faster.",
+    )
     whisper_device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where Whisper runs.")
     whisper_compute_type: str = Field(
         default="int8", description="CTranslate2 number format: `int8` on a CPU, `int8_float16` on a GPU."

@@ -29,6 +29,8 @@ _READ_BYTES = 65_536
 _RESERVED = re.compile(r"([\[\]\\^$/<>{}@*~])")
 """Characters with a meaning in Apertium's stream format."""
 
+_UNSPOKEN = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\0": " ", "^": " "})
+
 _FLUSH_MARK = "[][\n]"
 """An empty superblank and a line end: makes every stage let go of its last word before the NUL."""
 
@@ -193,8 +195,11 @@ def parse_mode(text: str) -> list[list[str]]:
 
 
 def escape(text: str) -> str:
-    """Plain text as Apertium's stream format, ready to be flushed."""
-    plain = " ".join(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").replace("\0", " ").split())
+    """Plain text as Apertium's stream format, ready to be flushed.
+
+    A circumflex is dropped: at the end of a text even an escaped one makes the tagger wait for more.
+    """
+    plain = " ".join(text.translate(_UNSPOKEN).split())
     return _RESERVED.sub(r"\\\1", plain) + _FLUSH_MARK
 
 

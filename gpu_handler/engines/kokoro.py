@@ -25,11 +25,17 @@ _MAX_TOKENS = 480
 
 _STYLES = 510
 _STYLE_SIZE = 256
-_MIN_SPEED = 0.7
-_MAX_SPEED = 1.5
+_PACES = (0.80, 0.925, 1.0, 1.05, 1.12)
+_SPEED_INPUTS = (0.8, 0.9, 1.0, 1.1, 1.2)
+"""Measured pace over four voices by the model's `speed` input.
+
+The model rounds each phoneme to whole frames of 25 ms, so pace does not follow the input in a line: 1.3 gives 1.21, 1.4
+already 1.53 with words lost (word error rate 0.15 to 0.3). Beyond 1.2 stretching sounds better.
+"""
+
 _LANGUAGE_OF_PREFIX = {"a": "en", "b": "en", "e": "es", "f": "fr", "i": "it", "p": "pt"}
 _FIRST_VOICES = ("af_heart", "em_alex", "ff_siwis", "if_sara", "pf_dora")
-_MS_PER_SYMBOL = 68.0
+_MS_PER_SYMBOL = 53.0
 _CLAUSE_END = re.compile(r"(?<=[.,;:!?…])\s+")
 
 
@@ -93,11 +99,12 @@ class KokoroSynthesizer:
 
     def synthesize(self, text: str, *, voice: str, speed: float) -> Speech:
         """Speak `text`; a voice this engine lacks is a KeyError."""
-        pace = float(np.clip(speed, _MIN_SPEED, _MAX_SPEED))
+        pace = float(np.clip(speed, _PACES[0], _PACES[-1]))
+        speed_input = float(np.interp(pace, _PACES, _SPEED_INPUTS))
         symbols = self._phonemes(text, voice)
         pieces = split_phonemes(symbols, _MAX_TOKENS)
         with self._lock:
-            spoken = [self._speak(piece, self._voices[voice].styles, pace) for piece in pieces]
+            spoken = [self._speak(piece, self._voices[voice].styles, speed_input) for piece in pieces]
         samples = np.concatenate(spoken) if spoken else np.zeros(0, dtype=np.float32)
         self._pace.observe(voice, len(symbols), samples, SAMPLE_RATE_HZ, pace)
         return Speech(samples, SAMPLE_RATE_HZ, pace)

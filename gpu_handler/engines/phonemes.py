@@ -80,7 +80,7 @@ def to_kokoro(ipa: str, language: str) -> str:
         replacements |= _ENGLISH
     for symbols, letter in replacements.items():
         result = result.replace(symbols, letter)
-    return result.replace(_TIE, "")
+    return result.replace(_TIE, "").replace("-", "")
 
 
 def _split(text: str) -> list[tuple[str, str]]:

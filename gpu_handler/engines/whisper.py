@@ -1,8 +1,8 @@
 """Whisper through CTranslate2: the encoder runs once, transcript and English translation decode from its output.
 
 Whisper pads every clip to 30 s, which makes short clips cost as much as long ones. Its encoder takes fewer frames
-just as well, so a fragment is padded to `_MIN_CONTEXT_FRAMES` only; below about 8 s of context it starts to repeat
-itself (measured by tests/bench/bench_sts.py).
+just as well, so a fragment is padded to `STS_WHISPER_CONTEXT_MS` only; below about 8 s it starts to repeat itself
+(`tests/bench/bench_sts.py --sweep` measures it).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from gpu_handler.engines.base import ASR_SAMPLE_RATE_HZ, EngineInfo, Recognition
 from gpu_handler.settings import StsSettings
 
 _FRAMES_PER_SECOND = 100
-_MIN_CONTEXT_FRAMES = 1_000
 _MAX_CONTEXT_FRAMES = 3_000
 _TAIL_FRAMES = 200
 """Silence kept behind the clip: Whisper ends a sentence more surely when it hears it end."""
@@ -144,7 +143,7 @@ class WhisperTranscriber:
         if self._features is None:
             raise RuntimeError("the recogniser is not loaded: call load() first")
         clip = math.ceil(len(samples) * _FRAMES_PER_SECOND / ASR_SAMPLE_RATE_HZ)
-        wanted = max(_MIN_CONTEXT_FRAMES, clip + _TAIL_FRAMES)
+        wanted = max(self._settings.whisper_context_ms * _FRAMES_PER_SECOND // 1000, clip + _TAIL_FRAMES)
         frames = min(_MAX_CONTEXT_FRAMES, math.ceil(wanted / 100) * 100)
         count = frames * ASR_SAMPLE_RATE_HZ // _FRAMES_PER_SECOND
         padded = np.zeros(count, dtype=np.float32)
