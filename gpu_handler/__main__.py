@@ -19,6 +19,8 @@ from livedub.observability import configure_logging
 from livedub.settings import explain
 
 _CLIP_LONGEST_S = 30.0
+_SLOWEST = 0.5
+_FASTEST = 2.0
 
 Command = Callable[[argparse.Namespace, StsSettings], ExitCode]
 
@@ -28,7 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         settings = _settings(options)
-        configure_logging(style=options.log, level=options.log_level, secrets=[settings.api_key])
+        configure_logging(
+            style=options.log or options.own_log,
+            level=options.log_level or options.own_log_level,
+            secrets=[settings.api_key],
+        )
         run: Command = options.run
         return run(options, settings)
     except LivedubError as error:
@@ -44,8 +50,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Speech to speech. Every setting is an environment variable STS_*; see .env.example.",
         epilog=EPILOG,
     )
-    parser.add_argument("--log", choices=("json", "plain"), default="json", help="log style (on stderr)")
-    parser.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO")
+    parser.add_argument(
+        "--log", choices=("json", "plain"), help="log style on stderr (serve: json, else plain)"
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+        help="lowest level logged (serve: INFO, else WARNING)",
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_transcribe(commands)
@@ -56,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, epilog=EPILOG)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, own_log="plain", own_log_level="WARNING")
     return command
 
 
@@ -72,6 +84,7 @@ def _add_serve(commands: Any) -> None:
         "Serve the HTTP API. Prints one line when every model is loaded; stops on SIGTERM after the fragments "
         "under way.",
     )
+    serve.set_defaults(own_log="json", own_log_level="INFO")
     _add_profile(serve)
     serve.add_argument("--host", dest="api_host", help="address to listen on (STS_API_HOST)")
     serve.add_argument("--port", dest="api_port", type=int, help="port, 0 for a free one (STS_API_PORT)")
@@ -93,7 +106,9 @@ def _add_speak(commands: Any) -> None:
     _add_profile(speak)
     speak.add_argument("--text", required=True)
     speak.add_argument("--voice", required=True, help="voice id such as es/ef_dora")
-    speak.add_argument("--speed", type=float, default=1.0, help="1 is the voice's own pace (default)")
+    speak.add_argument(
+        "--speed", type=float, default=1.0, help="0.5 to 2; 1 is the voice's own pace (default)"
+    )
     speak.add_argument("--out", type=Path, required=True, metavar="FILE.wav")
 
 
@@ -156,6 +171,11 @@ def _speak(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
 
     if not options.text.strip():
         raise ConfigurationError("--text is empty.", remedy="Give something to say.")
+    if not _SLOWEST <= options.speed <= _FASTEST:
+        raise ConfigurationError(
+            f"--speed is {options.speed:g}.",
+            remedy=f"Give {_SLOWEST:g} to {_FASTEST:g}; 1 is the voice's own pace.",
+        )
     pipeline = Pipeline.from_settings(settings)
     try:
         pipeline.load()
