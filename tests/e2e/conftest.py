@@ -1,0 +1,37 @@
+"""A rig per test, clips per machine."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+sys.path.insert(0, str(Path(__file__).parent))
+from rig import Rig, clip_cache
+
+from local.sync_clip import sync_clip
+
+
+@pytest_asyncio.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with Rig(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def clip() -> Path:
+    """A minute of flashes and beeps, 720p30 with B-frames."""
+    return sync_clip("standard", 60, clip_cache())
+
+
+@pytest.fixture(scope="session")
+def small_mono_clip() -> Path:
+    """640x360 with 44.1 kHz mono audio."""
+    return sync_clip("small", 60, clip_cache())
+
+
+@pytest.fixture(scope="session")
+def mute_clip() -> Path:
+    """No audio track."""
+    return sync_clip("silent", 60, clip_cache())
