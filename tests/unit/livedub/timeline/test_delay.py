@@ -35,3 +35,7 @@ def test_following_the_remedy_helps():
 def test_negative_times_are_named():
     with pytest.raises(ConfigurationError, match="mixer_lead_ms is -1"):
         fragment_max_ns(8_000, 3_500, -1)
+
+
+def test_zero_is_no_negative_time():
+    assert fragment_max_ns(4_000, 0, 0) == 4_000 * NS_PER_MS

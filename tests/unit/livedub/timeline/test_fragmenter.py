@@ -133,6 +133,28 @@ def test_a_full_pause_before_the_minimum_is_better_than_a_cut_word():
     assert microphone.cuts[1].start_ns == 580 * NS_PER_MS
 
 
+def test_an_early_pause_that_is_not_a_full_one_is_no_place_to_cut():
+    microphone = Microphone().speak(300).pause(280).speak(4000)
+
+    assert microphone.bounds_ms == [(0, 4000, CutReason.QUIETEST)]
+
+
+def test_bounds_are_inclusive():
+    at_the_minimum = Microphone().speak(700).pause(400)
+    back_to_the_minimum = Microphone().speak(900).pause(100).speak(4000)
+    full_early_pause = Microphone().speak(300).pause(300).speak(4000)
+
+    assert at_the_minimum.bounds_ms == [(0, 1000, CutReason.PAUSE)]
+    assert back_to_the_minimum.bounds_ms[0] == (0, 1000, CutReason.SHORT_PAUSE)
+    assert full_early_pause.bounds_ms[0] == (0, 480, CutReason.PAUSE)
+
+
+def test_a_gap_within_a_phrase_does_not_split_it():
+    microphone = Microphone().speak(500).pause(80).speak(500).pause(100).speak(500).flush()
+
+    assert microphone.cuts[0].speech == spans_ms((0, 1080), (1180, 1680))
+
+
 def test_speech_that_never_pauses_is_cut_where_it_is_quietest():
     microphone = (
         Microphone().speak(500).speak(200, -60.0).speak(1800).speak(80, -30.0).speak(1420).speak(60, -35.0)

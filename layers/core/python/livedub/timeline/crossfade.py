@@ -62,10 +62,11 @@ class GainCurve:
         self._points = [point for point in self._points if point.position < position]
         self._fade_start = position
         steps = 1 if self._shape is FadeShape.LINEAR else min(_CURVE_STEPS, samples)
-        for step in range(steps):
+        self._points.append(Breakpoint(position, start_gain))
+        for step in range(1, steps):
             offset = samples * step // steps
             self._points.append(
-                Breakpoint(position + offset, self._between(start_gain, gain, offset / samples))
+                Breakpoint(position + offset, _equal_power(start_gain, gain, offset / samples))
             )
         self._points.append(Breakpoint(position + samples, gain))
 
@@ -91,11 +92,11 @@ class GainCurve:
         first = max(0, bisect_right(self._points, position, key=_position_of) - 1)
         del self._points[:first]
 
-    def _between(self, start: float, end: float, share: float) -> float:
-        if self._shape is FadeShape.LINEAR:
-            return start + (end - start) * share
-        angle = share * math.pi / 2
-        return math.hypot(start * math.cos(angle), end * math.sin(angle))
+
+def _equal_power(start: float, end: float, share: float) -> float:
+    """Gain after `share` of a fade; its square plus that of the opposite fade is constant."""
+    angle = share * math.pi / 2
+    return math.hypot(start * math.cos(angle), end * math.sin(angle))
 
 
 def _position_of(point: Breakpoint) -> int:
