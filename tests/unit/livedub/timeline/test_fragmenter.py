@@ -149,6 +149,13 @@ def test_bounds_are_inclusive():
     assert full_early_pause.bounds_ms[0] == (0, 480, CutReason.PAUSE)
 
 
+def test_a_delay_that_leaves_no_choice_of_length_still_dubs():
+    config = FragmenterConfig(min_ns=1010 * NS_PER_MS, max_ns=1010 * NS_PER_MS)
+    microphone = Microphone(config).speak(1500).pause(700)
+
+    assert [(start, end) for start, end, _ in microphone.bounds_ms] == [(0, 1000), (1000, 2000)]
+
+
 def test_a_gap_within_a_phrase_does_not_split_it():
     microphone = Microphone().speak(500).pause(80).speak(500).pause(100).speak(500).flush()
 
@@ -229,7 +236,8 @@ def test_a_frame_from_the_past_is_refused():
     [
         ({"frame_ns": 0}, "frame_ns"),
         ({"short_pause_ns": 400 * NS_PER_MS}, "short_pause_ns"),
-        ({"min_ns": 4000 * NS_PER_MS}, "min_ns"),
+        ({"min_ns": 4001 * NS_PER_MS}, "min_ns"),
+        ({"min_ns": 1, "max_ns": 10, "pre_roll_ns": 0}, "max_ns"),
         ({"pre_roll_ns": 1000 * NS_PER_MS}, "pre_roll_ns"),
     ],
 )

@@ -20,7 +20,7 @@ def configs(draw: st.DrawFn) -> FragmenterConfig:
     minimum = draw(st.integers(pre_roll + 1, 60))
     return FragmenterConfig(
         min_ns=minimum * FRAME_NS,
-        max_ns=(minimum + draw(st.integers(1, 150))) * FRAME_NS,
+        max_ns=(minimum + draw(st.integers(0, 150))) * FRAME_NS,
         pause_ns=(short_pause + draw(st.integers(0, 20))) * FRAME_NS,
         short_pause_ns=short_pause * FRAME_NS,
         pre_roll_ns=pre_roll * FRAME_NS,

@@ -65,11 +65,11 @@ class FragmenterConfig:
                 " are not positive and rising.",
                 remedy="Set 0 < frame_ns <= short_pause_ns <= pause_ns.",
             )
-        if not 0 <= self.pre_roll_ns < self.min_ns <= self.max_ns - self.frame_ns:
+        if not 0 <= self.pre_roll_ns < self.min_ns <= self.max_ns or self.max_ns < self.frame_ns:
             raise ConfigurationError(
                 f"pre_roll_ns ({self.pre_roll_ns}), min_ns ({self.min_ns}) and max_ns ({self.max_ns}) leave no room"
                 " for speech.",
-                remedy="Set 0 <= pre_roll_ns < min_ns, and max_ns at least a frame above min_ns.",
+                remedy="Set 0 <= pre_roll_ns < min_ns <= max_ns, and max_ns to a frame at least.",
             )
 
 
@@ -113,8 +113,8 @@ class Fragmenter:
 
     def __init__(self, config: FragmenterConfig | None = None) -> None:
         self._config = config or FragmenterConfig()
-        self._min_frames = -(-self._config.min_ns // self._config.frame_ns)
         self._max_frames = self._config.max_ns // self._config.frame_ns
+        self._min_frames = min(-(-self._config.min_ns // self._config.frame_ns), self._max_frames)
         self._pre_roll_frames = self._config.pre_roll_ns // self._config.frame_ns
         self._silence: deque[LevelFrame] = deque(maxlen=self._pre_roll_frames)
         self._frames: list[LevelFrame] = []  # the open fragment; empty, or holding speech
@@ -171,10 +171,10 @@ class Fragmenter:
     def _required_pause_ns(self, utterance: int) -> int:
         """The pause that ends an utterance of so many frames: falls in a straight line from min to max."""
         config = self._config
-        grown_ns = min(max(utterance * config.frame_ns, config.min_ns), config.max_ns) - config.min_ns
-        return config.pause_ns - (config.pause_ns - config.short_pause_ns) * grown_ns // (
-            config.max_ns - config.min_ns
-        )
+        span_ns = config.max_ns - config.min_ns
+        grown_ns = min(max(utterance * config.frame_ns - config.min_ns, 0), span_ns)
+        fallen_ns = (config.pause_ns - config.short_pause_ns) * grown_ns // max(1, span_ns)
+        return config.pause_ns - fallen_ns
 
     def _cut_back(self) -> FragmentCut:
         """Cut a fragment that reached its limit: at its longest pause, the later of equals, else where it is quietest."""
