@@ -11,7 +11,10 @@ from livedub.settings import variables
 from media_edge.worker.exit_codes import ExitCode
 from media_edge.worker.settings import WorkerSettings, read_settings
 
-_EPILOG = "Settings come from the environment:\n\n{variables}\n\nExit codes of `run`:\n\n{codes}\n"
+_EPILOG = (
+    "Settings come from the environment:\n\n{variables}\n\nExit codes of `run`:\n\n{codes}\n\n{forward}\n"
+)
+_FORWARD_CODES = "Exit codes of `forward`: 0 stopped, 10 configuration, 20 no source, 30 source lost, 40 destination failed, 50 crashed"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = read_settings()
     except LivedubError as error:
         sys.stderr.write(f"{error}\n")
-        return ExitCode.CONFIGURATION
+        return int(getattr(arguments, "configuration_error", ExitCode.CONFIGURATION))
     configure_logging(
         style=settings.log_format,
         level=settings.log_level,
@@ -36,6 +39,12 @@ def _run(settings: WorkerSettings) -> int:
     from media_edge.worker.stream_worker import run_worker  # noqa: PLC0415
 
     return run_worker(settings)
+
+
+def _forward(settings: WorkerSettings) -> int:
+    from media_edge.worker.forwarder import run_forwarder  # noqa: PLC0415
+
+    return run_forwarder(settings)
 
 
 def _check(settings: WorkerSettings) -> int:
@@ -53,12 +62,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m media_edge.worker",
         description="Dub one live stream: play it, send its speech through STS, publish it D later.",
-        epilog=_EPILOG.format(variables=names, codes=codes),
+        epilog=_EPILOG.format(variables=names, codes=codes, forward=_FORWARD_CODES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="dub the stream until SIGTERM, or until its publisher stays away")
     run.set_defaults(command=_run)
+    forward = commands.add_parser(
+        "forward", help="copy the output to WORKER_FORWARD_URL (a worker starts this itself)"
+    )
+    forward.set_defaults(command=_forward, configuration_error=10)
     check = commands.add_parser("check-config", help="read the settings, say what they mean, start nothing")
     check.set_defaults(command=_check)
     return parser

@@ -23,6 +23,7 @@ from media_edge.worker.gst.aac_encoder import AacEncoder
 from media_edge.worker.gst.pipeline import local_now_ns
 from media_edge.worker.gst.publisher import RtmpPublisher
 from media_edge.worker.gst.rtmp_ingest import RtmpIngest
+from media_edge.worker.gst.rtsp_ingest import RtspIngest
 from media_edge.worker.ingest import IngestKeeper, IngestSession
 from media_edge.worker.input_timeline import InputTimeline
 from media_edge.worker.recording import FlvFile, RecordedPublisher
@@ -144,7 +145,15 @@ def dubbing_config(settings: WorkerSettings) -> DubbingConfig:
 
 
 def _connect_input(settings: WorkerSettings, on_problem: Callable[[str], None]) -> IngestSession:
-    return RtmpIngest(settings.input, idle_timeout_s=settings.input_idle_timeout_s, on_problem=on_problem)
+    idle_timeout_s = settings.input_idle_timeout_s
+    if settings.input.scheme == "rtsp":
+        return RtspIngest(
+            settings.input,
+            latency_ms=settings.rtsp_latency_ms,
+            idle_timeout_s=idle_timeout_s,
+            on_problem=on_problem,
+        )
+    return RtmpIngest(settings.input, idle_timeout_s=idle_timeout_s, on_problem=on_problem)
 
 
 def _connect_output(settings: WorkerSettings, recording: FlvFile | None) -> Publisher:

@@ -16,7 +16,7 @@ from media_edge.worker.units import AudioUnit, MediaUnit, VideoUnit, sending_ns
 logger = logging.getLogger(__name__)
 
 _FIRST_BACKOFF_NS = 500 * NS_PER_MS
-_MAX_BACKOFF_NS = 4 * NS_PER_S
+_MAX_BACKOFF_NS = 2 * NS_PER_S
 _BLOCKED_NS = 5 * NS_PER_S
 _KEYFRAME_PATIENCE_NS = 3 * NS_PER_S
 _HEALTHY_NS = 5 * NS_PER_S
@@ -99,7 +99,6 @@ class Egress:
         self._reset_session()
         self.sent_media_ns: int | None = None
         """Media time of the newest tag that a socket took."""
-        self.sent_tags = 0
 
     @property
     def state(self) -> EgressState:
@@ -151,6 +150,7 @@ class Egress:
         self._pending.clear()
         self._started = False
         self._video_started = False
+        self._taken_tags = 0
         self._sent_formats: dict[type[MediaUnit], object] = {}
 
     def _attach(self, now_ns: int) -> None:
@@ -165,9 +165,9 @@ class Egress:
             return
         for _ in range(taken):
             _, self.sent_media_ns = self._pending.popleft()
-        self.sent_tags += taken
+        self._taken_tags += taken
         # The sink takes a tag and then waits for its time, so the first one taken proves nothing yet.
-        if self._state is EgressState.CONNECTING and self.sent_tags > 1:
+        if self._state is EgressState.CONNECTING and self._taken_tags > 1:
             self._state = EgressState.LIVE
             self._failing_since_ns = None
             logger.info("Output %s is live.", self._name)

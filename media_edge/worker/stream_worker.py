@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import sys
@@ -19,6 +20,7 @@ from livedub.timeline.origin import TimelineOrigin
 from media_edge.worker.assembly import Assembly, assemble
 from media_edge.worker.egress import EgressState
 from media_edge.worker.exit_codes import ExitCode
+from media_edge.worker.forward_process import ForwardProcess
 from media_edge.worker.gst.pipeline import local_now_ns
 from media_edge.worker.metrics import WorkerMetrics
 from media_edge.worker.parentage import die_with_parent
@@ -54,6 +56,7 @@ class StreamWorker:
         self._progress = progress
         self._metrics = metrics
         self._events = events
+        self._forwarder = ForwardProcess(environment=os.environ) if settings.forward_url else None
         self._parts: Assembly | None = None
         self._stop_requests = 0
         self._ending: ExitCode | None = None
@@ -84,10 +87,14 @@ class StreamWorker:
         )
         watchdog = Watchdog(self._settings.watchdog_ms * NS_PER_MS, partial(exit_wedged, ExitCode.WEDGED))
         watchdog.start()
+        if self._forwarder is not None:
+            self._forwarder.start()
         try:
             return await self._turn(self._parts, watchdog)
         finally:
             watchdog.stop()
+            if self._forwarder is not None:
+                await self._forwarder.aclose()
             await self._parts.aclose()
             if self._saving is not None:
                 await asyncio.wait({self._saving}, timeout=2.0)

@@ -6,6 +6,7 @@ streaming thread waits for, and every queue is an appsink or appsrc with a bound
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,9 +55,16 @@ class Pipeline:
         """Start; errors appear on the bus."""
         self._pipeline.set_state(Gst.State.PLAYING)
 
-    def stop(self) -> None:
-        """Free everything. It joins streaming threads: call it off the loop where a socket may block."""
-        self._pipeline.set_state(Gst.State.NULL)
+    def stop(self, wait_s: float = 0.2) -> None:
+        """Free everything, in a thread that is waited for no longer than `wait_s`.
+
+        It joins streaming threads, and one of those may sit in a socket that nobody reads.
+        """
+        thread = threading.Thread(
+            target=self._pipeline.set_state, args=(Gst.State.NULL,), name="pipeline stop", daemon=True
+        )
+        thread.start()
+        thread.join(wait_s)
 
     def events(self) -> Iterator[BusEvent]:
         """What the bus holds now; the rest of its traffic is dropped."""
