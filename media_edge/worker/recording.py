@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -30,7 +31,10 @@ class FlvFile:
             self._file.write(data)
         except OSError as error:
             logger.error("The recording %s ends here: %s.", self._path, error)
-            self.close()
+            file, self._file = self._file, None
+            # What could not be written is tried once more by closing, to no better end.
+            with suppress(OSError):
+                file.close()
 
     def close(self) -> None:
         """Close the file; safe to call twice."""

@@ -1,0 +1,193 @@
+"""The parts of the worker process that are not about media: progress, watchdog, parent, recording, metrics."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from livedub.sts.breaker import BreakerState
+from media_edge.worker.exit_codes import ExitCode
+from media_edge.worker.flv import FILE_HEADER, pack_audio, read_tags
+from media_edge.worker.metrics import WorkerMetrics
+from media_edge.worker.progress import ProgressWriter
+from media_edge.worker.recording import FlvFile
+from media_edge.worker.watchdog import Watchdog
+
+BOUND_S = 10.0
+
+
+def test_progress_is_one_json_object_a_line():
+    stream = io.StringIO()
+    writer = ProgressWriter(stream)
+    writer.write({"event": "state", "state": "live"})
+    writer.write({"event": "fragment", "transcript": "¿Qué?"})
+    writer.close()
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
+        {"event": "state", "state": "live"},
+        {"event": "fragment", "transcript": "¿Qué?"},
+    ]
+
+
+def test_a_reader_that_does_not_read_costs_lines_and_no_time():
+    read_again = threading.Event()
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            read_again.wait(BOUND_S)
+            return super().write(text)
+
+    writer = ProgressWriter(Full())
+    began = time.monotonic()
+    for index in range(3_000):
+        writer.write({"event": "progress", "index": index})
+    assert time.monotonic() - began < BOUND_S / 2
+    assert writer.dropped >= 3_000 - 1_002
+    read_again.set()
+    writer.close()
+
+
+def test_a_reader_that_is_gone_does_not_end_the_worker():
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    writer = ProgressWriter(Gone())
+    for _ in range(3):
+        writer.write({"event": "state"})
+    writer.close()
+
+
+def test_the_watchdog_bites_only_what_stands_still():
+    bitten = threading.Event()
+    now = [0]
+    dog = Watchdog(5_000_000_000, bitten.set, now_ns=lambda: now[0])
+    dog.start()
+    dog.beat()
+    now[0] = 4_000_000_000
+    assert not bitten.wait(1.5)
+    now[0] = 6_000_000_000
+    assert bitten.wait(BOUND_S)
+    dog.stop()
+
+
+def test_a_wedged_process_ends_with_its_code_and_every_stack():
+    code = (
+        "import time; from functools import partial\n"
+        "from media_edge.worker.watchdog import Watchdog, exit_wedged\n"
+        "dog = Watchdog(100_000_000, partial(exit_wedged, 6)); dog.start()\n"
+        "def stuck_here(): time.sleep(60)\n"
+        "stuck_here()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == ExitCode.WEDGED
+    assert "stuck_here" in done.stderr
+
+
+def test_a_child_dies_with_its_parent():
+    child = (
+        "import time; from media_edge.worker.parentage import die_with_parent\n"
+        "die_with_parent(); print('bound', flush=True); time.sleep(60)\n"
+    )
+    parent = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline(); print(child.pid, flush=True); sys.stdin.readline()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        process.wait(BOUND_S)
+    end = time.monotonic() + BOUND_S
+    while _alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def test_a_recording_is_one_flv_file_even_over_two_workers(tmp_path: Path):
+    path = tmp_path / "deep" / "out.flv"
+    for stamp in (1, 2):
+        file = FlvFile(path)
+        file.write(pack_audio(b"a", stamp))
+        file.close()
+        file.close()
+    data = path.read_bytes()
+    assert data.count(FILE_HEADER) == 1
+    assert [tag.timestamp_ms for tag in read_tags(data)] == [1, 2]
+
+
+def test_a_full_disk_costs_the_recording_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = tmp_path / "full"
+    path.symlink_to("/dev/full")
+    file = FlvFile(path)
+    for _ in range(2_000):
+        file.write(pack_audio(b"a" * 100, 0))
+    file.close()
+    assert sum("recording" in record.message for record in caplog.records) == 1
+
+
+def test_metrics_are_served_with_the_names_that_dashboards_use():
+    metrics = WorkerMetrics()
+    port = metrics.serve("127.0.0.1", 0)
+    try:
+        metrics.delay.set(8_000)
+        metrics.observe_event({"event": "session"})
+        metrics.observe_event(
+            {"event": "fragment", "rung": "dub", "reason": "aired", "sent_ns": 0, "ready_ns": 1_500_000_000}
+        )
+        metrics.observe_event({"event": "fragment", "rung": "ducked", "reason": "late"})
+        metrics.count_failure("egress")
+        metrics.observe_figures(
+            {
+                "in_flight": 2,
+                "av_sync_delta_ms": -0.3,
+                "video_buffer_bytes": 10,
+                "output_media_ms": None,
+                "input_absent_ms": 0,
+                "drift_ppm": 1.5,
+            },
+            BreakerState.OPEN,
+            sessions=1,
+        )
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=BOUND_S) as answer:
+            text = answer.read().decode()
+    finally:
+        metrics.close()
+    for line in (
+        'worker_audio_fragments_total{rung="dub"} 1.0',
+        'worker_audio_fragments_total{rung="ducked"} 1.0',
+        'worker_fallback_total{reason="late"} 1.0',
+        'worker_gst_bus_errors_total{side="egress"} 1.0',
+        'worker_sts_rtt_ms_bucket{le="1500.0"} 1.0',
+        "worker_inflight_fragments 2.0",
+        "worker_av_sync_delta_ms -0.3",
+        "worker_sts_breaker_state 2.0",
+        "worker_delay_ms 8000.0",
+    ):
+        assert line in text
+
+
+def test_every_exit_code_has_a_terminal_outcome():
+    assert {code.outcome for code in ExitCode} == {"drained", "source_lost", "crashed"}
+    assert [int(code) for code in ExitCode] == [0, 2, 3, 4, 5, 6, 7, 8]
