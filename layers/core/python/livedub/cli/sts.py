@@ -48,9 +48,7 @@ def sts(
     try:
         request = _request(file, source=source, target=target, voice=voice)
         with sts_service(url) as service_url:
-            started_s = time.perf_counter()
-            result = asyncio.run(_process(request, service_url, api_key))
-            took_ms = (time.perf_counter() - started_s) * 1_000
+            result, took_ms = asyncio.run(_process(request, service_url, api_key))
         dub = next((dub for dub in result.dubs if dub.audio is not None), None)
         if out is not None and dub is not None:
             _write(out, dub)
@@ -97,12 +95,15 @@ def _request(file: Path, *, source: str, target: str, voice: str) -> StsRequest:
     )
 
 
-async def _process(request: StsRequest, url: str, api_key: str) -> StsResult:
+async def _process(request: StsRequest, url: str, api_key: str) -> tuple[StsResult, float]:
+    """The result, and the milliseconds that client and service took together."""
     from livedub.sts.client import connect_sts  # noqa: PLC0415 - heavy
 
     client = connect_sts(url, api_key=api_key)
+    started_s = time.perf_counter()
     try:
-        return await client.process(request)
+        result = await client.process(request)
+        return result, (time.perf_counter() - started_s) * 1_000
     finally:
         await client.aclose()
 
