@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - phonetic letters are what is tested here
 """Phonemes by the installed espeak-ng, cutting of long texts, and the last-resort voice."""
 
 import json
@@ -121,8 +122,7 @@ def test_espeak_speaks_each_language(language: str):
 def test_espeak_learns_its_pace():
     engine = EspeakSynthesizer(StsSettings())
     text = "The rain has stopped and the players are coming back to the field."
-    for _ in range(3):
-        speech = engine.synthesize(text, voice="en/espeak", speed=1.2)
+    speech = engine.synthesize(text, voice="en/espeak", speed=1.2)
     start, end = audible_range(speech.samples)
     natural_ms = (end - start) * 1000 / speech.sample_rate_hz * speech.speed
     assert engine.natural_duration_ms(text, voice="en/espeak") == pytest.approx(natural_ms, rel=0.05)

@@ -1,0 +1,53 @@
+"""The bars of speech to speech on this machine's cores; the figures go to build/bench/sts.json."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.bench_sts import machine, measure
+
+pytestmark = [pytest.mark.bench, pytest.mark.models, pytest.mark.timeout(600)]
+
+RESULT_PATH = Path(__file__).resolve().parents[2] / "build/bench/sts.json"
+
+
+@pytest.fixture(scope="module")
+async def report() -> dict[str, Any]:
+    before = machine()
+    result = await measure()
+    RESULT_PATH.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"machine": before, "result": result}, indent=2, ensure_ascii=False)
+    RESULT_PATH.write_text(text + "\n")
+    return result
+
+
+@pytest.mark.parametrize("direction", ["es->en", "en->es"])
+def test_faster_than_real_time_with_room_for_the_rest(report: dict[str, Any], direction: str):
+    assert report[direction]["rtf"] <= 0.6
+    assert report[direction]["rtf_two_in_flight"] <= 0.6
+
+
+@pytest.mark.parametrize("direction", ["es->en", "en->es"])
+def test_every_sentence_is_dubbed(report: dict[str, Any], direction: str):
+    assert report[direction]["dubbed"] == report[direction]["fragments"] >= 10
+
+
+@pytest.mark.parametrize("direction", ["es->en", "en->es"])
+def test_the_dry_dub_is_understood(report: dict[str, Any], direction: str):
+    assert report[direction]["dub_wer"] <= 0.10
+
+
+def test_the_translation_carries_the_content(report: dict[str, Any]):
+    assert report["es->en"]["heard_recall"] >= 0.6
+
+
+@pytest.mark.parametrize("direction", ["es->en", "en->es"])
+def test_the_dub_starts_with_its_source(report: dict[str, Any], direction: str):
+    assert report[direction]["onset_error_ms"]["speech_told_by_caller"]["p95"] <= 150
+
+
+@pytest.mark.parametrize("direction", ["es->en", "en->es"])
+def test_tempo_stays_human(report: dict[str, Any], direction: str):
+    assert 0.8 <= report[direction]["tempo"]["min"] <= report[direction]["tempo"]["max"] <= 1.6
