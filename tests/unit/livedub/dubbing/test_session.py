@@ -309,6 +309,24 @@ async def test_dump_keeps_source_and_dub_of_each_fragment(tmp_path: Path):
     assert len(list((tmp_path / "dump").iterdir())) == 6
 
 
+async def test_a_fragment_that_comes_after_its_time_changes_nothing_on_the_air():
+    """The mixer ran ahead (a suspended machine, a forecast clock): no error, the original stays."""
+    settings = config()
+    programme = bursts((0.5, 2.0), seconds=4)
+    events: list[dict[str, Any]] = []
+    session = DubbingSession(settings, ScriptedSts(), VirtualClock(), events.append)
+    first = session.render(0, RATE * 3).samples
+    for position, samples in chunks(programme):
+        session.push(position, samples)
+        await asyncio.sleep(0)
+    await session.settle(len(programme))
+    after = session.render(RATE * 3, RATE).samples
+    await session.aclose()
+    assert np.abs(first).max() == 0
+    assert np.array_equal(after, programme[RATE * 3 :])
+    assert fragments(events)[0]["rung"] != "dub"
+
+
 def test_limiter_leaves_the_quiet_alone_and_stays_below_full_scale():
     quiet = np.full((10, 2), 0.5, np.float32)
     assert np.array_equal(limit(quiet), quiet)

@@ -40,6 +40,7 @@ class Playout:
         )
         self._switches: list[tuple[int, Rung]] = []
         self._clips: list[DubClip] = []
+        self._rendered_end = 0
 
     @property
     def lead_samples(self) -> int:
@@ -47,8 +48,9 @@ class Playout:
         return self._fade
 
     def air(self, fragment: DubbingFragment, rung: Rung) -> None:
-        """Plan `fragment` on `rung`; the original resumes after it."""
-        begin, end = fragment.start_position - self._fade, fragment.end_position
+        """Plan `fragment` on `rung`; the original resumes after it. What is rendered already stays as it is."""
+        begin = max(fragment.start_position - self._fade, self._rendered_end)
+        end = max(begin + 1, fragment.end_position)
         if rung is Rung.DUB and fragment.outcome is not None and fragment.outcome.dub is not None:
             clip = DubClip(fragment.start_position, fragment.outcome.dub, fragment.gain)
             onset = ns_to_samples(fragment.outcome.dub_start_ns, PROGRAMME_RATE_HZ)
@@ -71,6 +73,7 @@ class Playout:
             mix += self._programme.background.read(position, count) * background
         self._add_clips(mix, position, _gain(self._plan.dub, position, count))
         self._plan.forget(end)
+        self._rendered_end = end
         return RenderedBlock(limit(mix), self._plan.rung.value)
 
     def _add_clips(self, mix: Samples, position: int, gain: Samples) -> None:

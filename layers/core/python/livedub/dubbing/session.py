@@ -27,6 +27,7 @@ from livedub.sts.errors import StsFailure
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S, samples_to_ns
 from livedub.timeline.fragmenter import FragmentCut
 from livedub.timeline.ladder import Ladder, Rung
+from livedub.timeline.sequencer import Outcome as ReleaseOutcome
 from livedub.timeline.sequencer import Release, Sequencer
 
 logger = logging.getLogger(__name__)
@@ -215,28 +216,29 @@ class DubbingSession:
         self._frontier_ns = max(self._frontier_ns, frontier_ns)
 
     def _decide(self, releases: list[Release[DubbingFragment]]) -> None:
-        for _ in releases:
+        for release in releases:
             fragment = self._undecided.popleft()
-            self._decide_one(fragment)
+            self._decide_one(fragment, in_time=release.outcome is ReleaseOutcome.ON_TIME)
             self._playout.air(fragment, Rung(fragment.rung))
             if fragment.outcome is not None:
                 self._log(fragment)
 
-    def _decide_one(self, fragment: DubbingFragment) -> None:
+    def _decide_one(self, fragment: DubbingFragment, *, in_time: bool) -> None:
         outcome = fragment.outcome
         if outcome is not None and outcome.speechless:
             fragment.rung, fragment.decision_reason = Rung.ORIGINAL.value, "no_speech"
             return
-        ready = outcome is not None and outcome.airable
+        airable = outcome is not None and outcome.airable
+        ready = airable and in_time
         decision = self._ladder.decide(ready, fragment.cut.start_ns)
         fragment.rung = decision.rung.value
-        fragment.late = outcome is None
+        fragment.late = outcome is None or (airable and not in_time)
         if decision.rung is Rung.DUB:
             fragment.decision_reason = "aired"
         elif ready:
             fragment.decision_reason = decision.reason
         else:
-            fragment.decision_reason = outcome.reason if outcome is not None else "late"
+            fragment.decision_reason = outcome.reason if outcome is not None and not airable else "late"
 
     def _log(self, fragment: DubbingFragment) -> None:
         if self._unlogged.pop(fragment.sequence_number, None) is not None:
