@@ -49,6 +49,28 @@ class ProcessSpec:
     stop_timeout_s: float = 10.0
 
 
+@dataclass(slots=True)
+class _Output:
+    """Our end of a child's stdout or stderr.
+
+    The pipes are our own: asyncio's keep `Process.wait` from returning while a grandchild holds their other end.
+    """
+
+    name: str
+    reader: asyncio.StreamReader
+    transport: asyncio.BaseTransport
+    write_fd: int
+
+    @classmethod
+    async def open(cls, name: str) -> _Output:
+        read_fd, write_fd = os.pipe()
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb")
+        )
+        return cls(name, reader, transport, write_fd)
+
+
 class ChildProcess:
     """A running child; made by `Supervisor.start`."""
 
@@ -57,8 +79,7 @@ class ChildProcess:
         spec: ProcessSpec,
         process: asyncio.subprocess.Process,
         log: BinaryIO,
-        on_stdout: LineCallback | None,
-        on_stderr: LineCallback | None,
+        outputs: Sequence[tuple[_Output, LineCallback | None]],
     ) -> None:
         self.spec = spec
         self._process = process
@@ -66,12 +87,8 @@ class ChildProcess:
         self._tail: deque[str] = deque(maxlen=_KEPT_LINES)
         self._watchers: list[tuple[re.Pattern[str], asyncio.Future[str]]] = []
         self._pumps = [
-            asyncio.create_task(self._pump(stream, callback), name=f"{spec.name} {label}")
-            for label, stream, callback in (
-                ("stdout", process.stdout, on_stdout),
-                ("stderr", process.stderr, on_stderr),
-            )
-            if stream is not None
+            asyncio.create_task(self._pump(output, callback), name=f"{spec.name} {output.name}")
+            for output, callback in outputs
         ]
         self._ended = asyncio.create_task(process.wait(), name=f"{spec.name} end")
 
@@ -152,17 +169,20 @@ class ChildProcess:
         for pump in pending:
             pump.cancel()
 
-    async def _pump(self, stream: asyncio.StreamReader, callback: LineCallback | None) -> None:
+    async def _pump(self, output: _Output, callback: LineCallback | None) -> None:
         rest = b""
-        while data := await stream.read(65536):
-            if not self._log.closed:
-                self._log.write(data)
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._hear(line, callback)
-            rest = rest[-_MAX_LINE_BYTES:]
-        if rest:
-            self._hear(rest, callback)
+        try:
+            while data := await output.reader.read(65536):
+                if not self._log.closed:
+                    self._log.write(data)
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._hear(line, callback)
+                rest = rest[-_MAX_LINE_BYTES:]
+            if rest:
+                self._hear(rest, callback)
+        finally:
+            output.transport.close()
 
     def _hear(self, raw: bytes, callback: LineCallback | None) -> None:
         line = raw.decode(errors="replace").rstrip("\r")
@@ -258,20 +278,26 @@ class Supervisor:
                 f"{spec.name} needs {missing}, which is not installed.", remedy="Run make setup."
             )
         log = (self._log_dir / f"{spec.name}.log").open("ab", buffering=0)
+        stdout, stderr = await _Output.open("stdout"), await _Output.open("stderr")
         try:
             process = await asyncio.create_subprocess_exec(
                 *(setpriv, "--pdeathsig", "KILL", "--", program, *spec.argv[1:]),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                stdout=stdout.write_fd,
+                stderr=stderr.write_fd,
                 env={**os.environ, **spec.env},
                 cwd=spec.cwd,
                 start_new_session=True,
             )
         except BaseException:
             log.close()
+            for output in (stdout, stderr):
+                output.transport.close()
             raise
-        return ChildProcess(spec, process, log, on_stdout, on_stderr)
+        finally:
+            for output in (stdout, stderr):
+                os.close(output.write_fd)
+        return ChildProcess(spec, process, log, ((stdout, on_stdout), (stderr, on_stderr)))
 
     async def _await_ready(self, child: ChildProcess, ready: Probe, timeout_s: float) -> None:
         probe = asyncio.ensure_future(ready(child))
