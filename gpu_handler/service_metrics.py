@@ -46,8 +46,8 @@ class ServiceMetrics:
         self._ready = Gauge("livedub_sts_ready", "1 when every model is loaded", registry=self._registry)
 
     def answered(self, result: StsResult, *, took_s: float, audio_ms: int) -> None:
-        """Record one answer of the pipeline or the queue."""
-        self.refused(result)
+        """Record one answer to a fragment that was accepted."""
+        self._count(result)
         self._seconds.observe(took_s)
         if result.error is None or result.dubs:
             self._audio_seconds.inc(audio_ms / 1_000)
@@ -58,8 +58,7 @@ class ServiceMetrics:
 
     def refused(self, result: StsResult) -> None:
         """Record an answer that cost no work."""
-        error = result.error
-        self._requests.labels(error.code.value if error and not result.dubs else result.status.value).inc()
+        self._count(result)
 
     def cancelled(self) -> None:
         """Record a caller that hung up."""
@@ -73,6 +72,10 @@ class ServiceMetrics:
     def ready(self, *, ready: bool) -> None:
         """Record whether the models are loaded."""
         self._ready.set(int(ready))
+
+    def _count(self, result: StsResult) -> None:
+        error = result.error
+        self._requests.labels(error.code.value if error and not result.dubs else result.status.value).inc()
 
     def exposition(self) -> bytes:
         """The text that `GET /metrics` answers."""

@@ -33,7 +33,7 @@ from livedub.sts.contract import (
     StsResult,
     Target,
 )
-from livedub.sts.errors import StsRefused, StsTimeout, StsUnavailable
+from livedub.sts.errors import StsBadAnswer, StsFailure, StsRefused, StsTimeout, StsUnavailable
 from livedub.sts.http_client import HttpSts
 from tests.contract.sts_rig import BOUND_S, Clock, RunningService, ScriptedPipeline, answer_for, service
 from tests.unit.livedub.sts.exchanges import request, tone
@@ -132,6 +132,36 @@ class TestProcess:
         assert result.status is Status.SUCCESS
         assert result.dubs[0].audio is not None
         assert result.dubs[0].audio.duration_ms == pytest.approx(2_000, abs=20)
+
+    @pytest.mark.parametrize(
+        ("script", "kind"),
+        [
+            ("*:garbage", StsBadAnswer),
+            ("*:nan", StsBadAnswer),
+            ("*:wrong_length", StsBadAnswer),
+            ("*:error", StsRefused),
+            ("*:stall:60000", StsTimeout),
+        ],
+    )
+    async def test_scripted_faults_reach_the_caller_typed(self, script: str, kind: type[StsFailure]):
+        pipeline = Pipeline.from_settings(StsSettings(profile="mock", mock_script=script))
+        try:
+            async with service(pipeline) as running, client(running) as sts:
+                with pytest.raises(kind) as caught:
+                    await sts.process(request(duration_ms=2_000, deadline_ms=800))
+        finally:
+            pipeline.close()
+        assert caught.value.retryable  # so each counts for the breaker
+
+    async def test_a_fragment_without_speech_is_a_success_without_audio(self):
+        pipeline = Pipeline.from_settings(StsSettings(profile="mock", mock_script="*:empty"))
+        try:
+            async with service(pipeline) as running, client(running) as sts:
+                result = await sts.process(request())
+        finally:
+            pipeline.close()
+        assert result.status is Status.SUCCESS
+        assert [(dub.translated_text, dub.audio) for dub in result.dubs] == [("", None)]
 
     async def test_no_more_than_the_limit_run_at_once_and_all_are_served(self):
         pipeline = ScriptedPipeline()
