@@ -176,7 +176,11 @@ class Egress:
 
     def _fail(self, reason: str, now_ns: int) -> None:
         logger.warning(
-            "Output %s failed: %s. Next attempt in %.1f s.", self._name, reason, self._backoff_ns / NS_PER_S
+            "Output %s %s: %s. Next attempt in %.1f s.",
+            self._name,
+            "broke" if self._state is EgressState.LIVE else "is refused",
+            reason,
+            self._backoff_ns / NS_PER_S,
         )
         if self._publisher is not None:
             self._publisher.close()

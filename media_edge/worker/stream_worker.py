@@ -207,7 +207,7 @@ class StreamWorker:
     def _tell_state(self, state: StreamState) -> None:
         if state is not self._state:
             self._state = state
-            logger.info("The stream is %s.", state.value.replace("_", " "))
+            logger.info("State: %s.", state.value.replace("_", " "))
             self._progress.write(
                 {"event": "state", "state": state.value, "utc_ms": time.time_ns() // NS_PER_MS}
             )

@@ -1,0 +1,93 @@
+"""The RTMP elements against servers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from livedub.timeline.clock import NS_PER_MS
+from local.ports import free_port
+from media_edge.worker.endpoints import Endpoint, parse_endpoint
+from media_edge.worker.flv import pack_audio
+from media_edge.worker.gst.pipeline import local_now_ns
+from media_edge.worker.gst.publisher import RtmpPublisher
+from media_edge.worker.gst.rtmp_ingest import RtmpIngest
+
+BOUND_S = 10.0
+
+
+def endpoint(port: int) -> Endpoint:
+    return parse_endpoint("TEST", f"rtmp://127.0.0.1:{port}/live/rig/out", ("rtmp",))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(BOUND_S):
+        while not condition():  # noqa: ASYNC110 - GStreamer's threads change it
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def black_hole() -> Iterator[socket.socket]:
+    """A socket that accepts connections and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        yield listener
+
+
+def port_of(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+async def test_a_refused_publisher_says_so():
+    publisher = RtmpPublisher(endpoint(free_port()))
+    try:
+
+        def failed() -> bool:
+            publisher.poll()
+            return publisher.failure is not None
+
+        await until(failed)
+        assert "refused" in str(publisher.failure)
+    finally:
+        publisher.close()
+
+
+async def test_a_server_that_never_answers_takes_nothing_and_can_be_left(black_hole: socket.socket):
+    publisher = RtmpPublisher(endpoint(port_of(black_hole)))
+    for index in range(50):
+        publisher.push(pack_audio(b"x" * 100, index), local_now_ns() - NS_PER_MS)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(BOUND_S):
+        connection, _ = await loop.sock_accept(black_hole)
+        with connection:
+            connection.setblocking(False)
+            assert len(await loop.sock_recv(connection, 1_537)) > 0
+            publisher.poll()
+            # The sink holds one and may have been handed the next.
+            assert publisher.queued_tags >= 48
+            began = time.monotonic()
+            publisher.close()
+            assert time.monotonic() - began < 1
+
+
+async def test_an_ingest_of_a_silent_server_ends_by_itself(black_hole: socket.socket):
+    ingest = RtmpIngest(endpoint(port_of(black_hole)), idle_timeout_s=1, on_problem=lambda _: None)
+    try:
+        await until(lambda: ingest.poll() == [] and ingest.ended is not None)
+    finally:
+        ingest.close()
+
+
+async def test_an_ingest_of_nobody_ends_with_a_reason():
+    ingest = RtmpIngest(endpoint(free_port()), idle_timeout_s=1, on_problem=lambda _: None)
+    try:
+        await until(lambda: ingest.poll() == [] and ingest.ended is not None)
+        assert "refused" in str(ingest.ended)
+    finally:
+        ingest.close()
