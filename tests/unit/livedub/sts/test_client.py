@@ -142,7 +142,16 @@ class TestConnect:
         with pytest.raises(ConfigurationError, match=r"runpod.*not built yet.*http"):
             connect_sts("runpod://abc123")
 
-    @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://host", "http://", "http:///path"])
+    @pytest.mark.parametrize(
+        "url",
+        ["", "127.0.0.1:8000", "ftp://host", "http://", "http:///path", "http://h:99999", "http://[::1"],
+    )
     def test_other_addresses_are_refused_with_the_remedy(self, url: str):
         with pytest.raises(ConfigurationError, match=r"STS_SERVICE_URL.*http://127\.0\.0\.1:8000"):
             connect_sts(url)
+
+    @pytest.mark.parametrize("key", ["line\nbreak", "schlüssel", "\x00"])
+    def test_a_key_no_header_can_carry_is_refused_and_not_shown(self, key: str):
+        with pytest.raises(ConfigurationError, match="STS_API_KEY") as caught:
+            connect_sts("http://127.0.0.1:8000", api_key=key)
+        assert key not in str(caught.value)

@@ -50,20 +50,35 @@ def connect_sts(url: str, *, api_key: str = "", max_connections: int = 16) -> Sp
     Raises:
         ConfigurationError: the scheme is unknown or the address incomplete.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "runpod":
+    scheme, host = _address(url)
+    if scheme == "runpod":
         raise ConfigurationError(
             "STS_SERVICE_URL names a RunPod queue endpoint (runpod://), which is not built yet",
             remedy="Give the http(s):// address of an STS service or load-balancing endpoint.",
         )
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if scheme not in {"http", "https"} or not host:
         raise ConfigurationError(
-            f"STS_SERVICE_URL has scheme {parts.scheme!r} and host {parts.hostname or ''!r}",
+            f"STS_SERVICE_URL has scheme {scheme!r} and host {host!r}",
             remedy="Give an address such as http://127.0.0.1:8000.",
+        )
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise ConfigurationError(
+            "STS_API_KEY holds characters that no HTTP header may carry",
+            remedy="Use printable ASCII, without line breaks.",
         )
     from livedub.sts.http_client import HttpSts  # noqa: PLC0415 - the protocol must not cost its users httpx
 
     return HttpSts(url, api_key=api_key, max_connections=max_connections)
+
+
+def _address(url: str) -> tuple[str, str]:
+    """Scheme and host; both empty where `url` is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for a port that is no number or too large
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.hostname or ""
 
 
 class GuardedSts:
