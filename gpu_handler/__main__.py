@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gpu_handler.exit_codes import EPILOG, ExitCode, exit_code_for
 from gpu_handler.settings import StsSettings
@@ -93,10 +93,13 @@ def _add_serve(commands: Any) -> None:
 
 def _add_transcribe(commands: Any) -> None:
     transcribe = _command(
-        commands, "transcribe", _transcribe, "Print what is said in an audio or video file of at most 30 s."
+        commands,
+        "transcribe",
+        _transcribe,
+        "Print what is said in audio or video files of at most 30 s each, a line per file.",
     )
     _add_profile(transcribe)
-    transcribe.add_argument("file", type=Path, metavar="FILE")
+    transcribe.add_argument("files", type=Path, metavar="FILE", nargs="+")
     transcribe.add_argument("--language", default="auto", help="ISO 639 code of the speech (default: detect)")
     transcribe.add_argument("--json", action="store_true", help="print text, language and timed segments")
 
@@ -104,12 +107,18 @@ def _add_transcribe(commands: Any) -> None:
 def _add_speak(commands: Any) -> None:
     speak = _command(commands, "speak", _speak, "Say a text with a voice and write it as WAV.")
     _add_profile(speak)
-    speak.add_argument("--text", required=True)
-    speak.add_argument("--voice", required=True, help="voice id such as es/ef_dora")
+    speak.add_argument("--text")
+    speak.add_argument("--voice", default="", help="voice id such as es/ef_dora")
     speak.add_argument(
         "--speed", type=float, default=1.0, help="0.5 to 2; 1 is the voice's own pace (default)"
     )
-    speak.add_argument("--out", type=Path, required=True, metavar="FILE.wav")
+    speak.add_argument("--out", type=Path, metavar="FILE.wav")
+    speak.add_argument(
+        "--batch",
+        type=Path,
+        metavar="FILE.jsonl",
+        help='instead: one {"text", "voice", "out"[, "speed"]} a line, all with one load of the model',
+    )
 
 
 def _add_models(commands: Any) -> None:
@@ -150,42 +159,77 @@ def _transcribe(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
     from gpu_handler.pipeline import Pipeline  # noqa: PLC0415
     from livedub.audio.clip import read_clip  # noqa: PLC0415
 
-    samples = read_clip(options.file, ASR_SAMPLE_RATE_HZ, longest_s=_CLIP_LONGEST_S)
+    clips = [read_clip(file, ASR_SAMPLE_RATE_HZ, longest_s=_CLIP_LONGEST_S) for file in options.files]
     pipeline = Pipeline.from_settings(settings)
     try:
         pipeline.load()
-        heard = asyncio.run(pipeline.transcribe(samples, ASR_SAMPLE_RATE_HZ, options.language))
+        for samples in clips:
+            heard = asyncio.run(pipeline.transcribe(samples, ASR_SAMPLE_RATE_HZ, options.language))
+            if options.json:
+                segments = [
+                    {"start_ms": s.start_ms, "end_ms": s.end_ms, "text": s.text} for s in heard.segments
+                ]
+                _say(json.dumps({"text": heard.text, "language": heard.language, "segments": segments}))
+            else:
+                _say(heard.text)
     finally:
         pipeline.close()
-    if options.json:
-        segments = [{"start_ms": s.start_ms, "end_ms": s.end_ms, "text": s.text} for s in heard.segments]
-        _say(json.dumps({"text": heard.text, "language": heard.language, "segments": segments}))
-    else:
-        _say(heard.text)
     return ExitCode.DONE
+
+
+class _Line(BaseModel):
+    """One text to speak."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(min_length=1)
+    voice: str = Field(min_length=1)
+    out: Path
+    speed: float = Field(default=1.0, ge=_SLOWEST, le=_FASTEST)
 
 
 def _speak(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
     from gpu_handler.pipeline import Pipeline  # noqa: PLC0415 - heavy
     from livedub.audio.clip import write_wav  # noqa: PLC0415
 
-    if not options.text.strip():
-        raise ConfigurationError("--text is empty.", remedy="Give something to say.")
-    if not _SLOWEST <= options.speed <= _FASTEST:
-        raise ConfigurationError(
-            f"--speed is {options.speed:g}.",
-            remedy=f"Give {_SLOWEST:g} to {_FASTEST:g}; 1 is the voice's own pace.",
-        )
+    lines = _lines(options)
     pipeline = Pipeline.from_settings(settings)
     try:
         pipeline.load()
-        speech = asyncio.run(pipeline.speak(options.text, options.voice, options.speed))
+        for line in lines:
+            speech = asyncio.run(pipeline.speak(line.text, line.voice, line.speed))
+            write_wav(line.out, speech.samples, speech.sample_rate_hz)
+            seconds = len(speech.samples) / speech.sample_rate_hz
+            _say(f"{line.out}: {seconds:.2f} s at speed {speech.speed:.2f}, {speech.sample_rate_hz} Hz")
     finally:
         pipeline.close()
-    write_wav(options.out, speech.samples, speech.sample_rate_hz)
-    seconds = len(speech.samples) / speech.sample_rate_hz
-    _say(f"{options.out}: {seconds:.2f} s at speed {speech.speed:.2f}, {speech.sample_rate_hz} Hz")
     return ExitCode.DONE
+
+
+def _lines(options: argparse.Namespace) -> list[_Line]:
+    """What to speak, from the options or from the batch file.
+
+    Raises:
+        ConfigurationError: something is missing or out of range.
+    """
+    if options.batch is None:
+        if not (options.text or "").strip():
+            raise ConfigurationError("--text is empty.", remedy="Give something to say.")
+        if not _SLOWEST <= options.speed <= _FASTEST:
+            raise ConfigurationError(
+                f"--speed is {options.speed:g}.",
+                remedy=f"Give {_SLOWEST:g} to {_FASTEST:g}; 1 is the voice's own pace.",
+            )
+        if not options.voice or options.out is None:
+            raise ConfigurationError("--voice or --out is missing.", remedy="Give both, or --batch.")
+        return [_Line(text=options.text, voice=options.voice, out=options.out, speed=options.speed)]
+    try:
+        text = options.batch.read_text(encoding="utf-8")
+        return [_Line.model_validate_json(line) for line in text.splitlines() if line.strip()]
+    except (OSError, ValidationError) as error:
+        raise ConfigurationError(
+            f"--batch {options.batch} cannot be used: {error}", remedy="Write one JSON object a line."
+        ) from error
 
 
 def _models(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
