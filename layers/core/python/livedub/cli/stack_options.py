@@ -1,0 +1,62 @@
+"""Options that `livedub demo` and `livedub up` share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+
+class Profile(str, Enum):
+    """Engine sets of the speech service."""
+
+    CPU = "cpu"
+    MOCK = "mock"
+
+
+class Server(str, Enum):
+    """Media servers."""
+
+    AUTO = "auto"
+    MEDIAMTX = "mediamtx"
+    NGINX_RTMP = "nginx-rtmp"
+
+
+SourceLanguage = Annotated[
+    str, typer.Option("--source", help="Language spoken on the stream (ISO 639-1), or 'auto'.")
+]
+TargetLanguage = Annotated[str, typer.Option("--target", help="Language to dub into.")]
+Voice = Annotated[str, typer.Option(help="Voice id such as en/af_heart; empty takes the default.")]
+DelayMs = Annotated[
+    int,
+    typer.Option(
+        "--delay-ms",
+        min=1_000,
+        max=60_000,
+        help="D: the constant time between a picture's arrival and its departure. Longer fragments translate "
+        "better and need more of it.",
+    ),
+]
+ProfileOption = Annotated[
+    Profile, typer.Option(help="cpu: real speech engines; mock: no models, deterministic, for trying out.")
+]
+StsUrl = Annotated[
+    str, typer.Option(envvar="STS_SERVICE_URL", help="A running STS service; without it one is started.")
+]
+ServerOption = Annotated[Server, typer.Option(help="Media server; auto takes mediamtx where it is on PATH.")]
+
+
+def stack_arguments(
+    source: str, target: str, voice: str, delay_ms: int, profile: Profile, sts_url: str, server: Server
+) -> list[str]:
+    """The shared options as the local stack's own command line takes them."""
+    return [
+        f"--source={source}",
+        f"--target={target}",
+        f"--voice={voice}",
+        f"--delay-ms={delay_ms}",
+        f"--profile={profile.value}",
+        f"--sts-url={sts_url}",
+        f"--server={server.value}",
+    ]

@@ -1,0 +1,55 @@
+"""`livedub up`: the whole stack without a publisher, until Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from livedub.cli.checkout import run_local
+from livedub.cli.stack_options import (
+    DelayMs,
+    Profile,
+    ProfileOption,
+    Server,
+    ServerOption,
+    SourceLanguage,
+    StsUrl,
+    TargetLanguage,
+    Voice,
+    stack_arguments,
+)
+
+
+def up(  # noqa: PLR0913 - each one is an option
+    *,
+    stream_id: Annotated[
+        str, typer.Option(help="Stream that the printed URLs name; any other works too.")
+    ] = "demo",
+    source: SourceLanguage = "es",
+    target: TargetLanguage = "en",
+    voice: Voice = "",
+    delay_ms: DelayMs = 8_000,
+    bind: Annotated[
+        str, typer.Option(help="Address that publishers and viewers reach; 0.0.0.0 opens it to the network.")
+    ] = "127.0.0.1",
+    rtmp_port: Annotated[int, typer.Option(min=0, max=65_535, help="RTMP port; 0 takes a free one.")] = 1935,
+    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="HLS port; 0 takes a free one.")] = 8888,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where logs and event logs go.")] = Path("out/up"),
+    profile: ProfileOption = Profile.CPU,
+    sts_url: StsUrl = "",
+    server: ServerOption = Server.AUTO,
+) -> None:
+    """Run media server, speech service and a worker for every stream that is published, until Ctrl-C.
+
+    Prints where to publish (OBS, ffmpeg) and where to watch.
+    """
+    arguments = [
+        f"--stream-id={stream_id}",
+        f"--bind={bind}",
+        f"--rtmp-port={rtmp_port}",
+        f"--http-port={http_port}",
+        f"--out={out}",
+    ]
+    run_local("up", arguments + stack_arguments(source, target, voice, delay_ms, profile, sts_url, server))

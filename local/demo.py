@@ -1,0 +1,269 @@
+"""`python -m local demo`: a stream dubbed and verified from end to end on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from livedub.cli.verify import checks_table
+from local.captions import cues, read_events, render_vtt
+from local.clips import prepare_input, to_mp4
+from local.demo_view import DemoView
+from local.processes import ChildProcess, ProcessError, ProcessSpec, Supervisor
+from local.publisher import publisher_argv
+from local.python_child import python_spec
+from local.recorder import arrivals_path
+from local.stack import Stack, StackOptions
+
+STREAM_ID = "demo"
+
+_CLIP_TIMEOUT_S = 1_500.0
+_WAITING_TIMEOUT_S = 90.0
+_PUBLISH_MARGIN_S = 30.0
+_DRAIN_MARGIN_S = 30.0
+_RECORDING_END_S = 5.0
+_VERIFY_TIMEOUT_S = 1_800.0
+_GRACE_MS = 1_500
+"""The clip does not come back: a worker that waits longer only makes everybody wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What to dub, and where the results go."""
+
+    seconds: int = 60
+    input: Path | None = None
+    out: Path = Path("out/demo")
+    page: bool = True
+    stack: StackOptions = field(default_factory=StackOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Where everything of one demo lies."""
+
+    out: Path
+
+    @property
+    def recordings(self) -> Path:
+        """The recordings as they were on the wire, and their arrivals."""
+        return self.out / "recordings"
+
+    @property
+    def input_flv(self) -> Path:
+        """What the publisher sent."""
+        return self.recordings / "in.flv"
+
+    @property
+    def output_flv(self) -> Path:
+        """What viewers got."""
+        return self.recordings / "out.flv"
+
+    @property
+    def events(self) -> Path:
+        """The session's event log."""
+        return self.out / "events.jsonl"
+
+    @property
+    def clip_dir(self) -> Path:
+        """The clip that is published, and what the verifier knows of it."""
+        return self.out / "clip"
+
+    def clear(self) -> None:
+        """Remove what an earlier demo left, so that nothing of it can pass for this one's."""
+        for folder in (self.recordings, self.clip_dir, self.out / "logs"):
+            shutil.rmtree(folder, ignore_errors=True)
+        names = ("in.mp4", "out.mp4", "out.vtt", "events.jsonl", "report.json", "report.html")
+        for name in names:
+            (self.out / name).unlink(missing_ok=True)
+        for folder in (self.recordings, self.clip_dir):
+            folder.mkdir(parents=True)
+
+
+async def run_demo(options: DemoOptions, console: Console) -> bool:
+    """Run the demo; return whether everything that was measured cleared its bar.
+
+    Raises:
+        LivedubError: something could not be started, or ended before its time.
+    """
+    files = _Files(options.out.resolve())
+    files.clear()
+    stack_options = replace(options.stack, grace_ms=_GRACE_MS)
+    with tempfile.TemporaryDirectory(prefix="livedub-") as run_dir, DemoView(console) as view:
+        async with Supervisor(files.out / "logs") as steps:
+            view.step("Preparing the clip")
+            clip = await _clip(options, files, steps)
+            view.step("Starting media server and speech service (the models take a moment)")
+            stack = Stack(stack_options, run_dir=Path(run_dir), log_dir=files.out / "logs")
+            async with stack:
+                await _broadcast(stack, clip, options, files, view)
+                view.step("Verifying what was recorded")
+                report = await _verify(files, stack, steps, reference=_reference(files))
+        async with Supervisor(files.out / "logs") as steps:
+            view.step("Writing the results")
+            await _write_results(files, report, options, steps)
+        view.table(checks_table(report))
+    for name, reason in report["reasons"].items():
+        console.print(f"[dim]{name}: {reason}[/dim]", highlight=False)
+    page = f", {options.out / 'report.html'}" if options.page else ""
+    console.print(f"{options.out / 'out.mp4'}, {options.out / 'report.json'}{page}", highlight=False)
+    return bool(report["verified"])
+
+
+async def _clip(options: DemoOptions, files: _Files, steps: Supervisor) -> Path:
+    clip = files.clip_dir / "clip.mp4"
+    if options.input is not None:
+        await prepare_input(steps, options.input, clip, seconds=options.seconds)
+        return clip
+    arguments = ("--seconds", str(options.seconds), "--out", str(files.clip_dir))
+    await _step(steps, python_spec("clip", "local.demo_clip", *arguments), _CLIP_TIMEOUT_S)
+    return clip
+
+
+def _reference(files: _Files) -> Path | None:
+    reference = files.clip_dir / "clip.reference.json"
+    return reference if reference.exists() else None
+
+
+async def _broadcast(stack: Stack, clip: Path, options: DemoOptions, files: _Files, view: DemoView) -> None:
+    """Publish the clip through a worker, with recorders on both sides, until everything has played out."""
+    worker = await _start_waiting_worker(stack, files, view)
+    recorder = await _start_recorder(stack, files)
+    view.step(
+        f"Publishing {options.seconds} s at real-time pace; out comes {stack.options.delay_ms / 1000:g} s later"
+    )
+    publisher = await stack.supervisor.start(
+        ProcessSpec(
+            "publisher", publisher_argv(clip, stack.server.publish_url(STREAM_ID), seconds=options.seconds)
+        )
+    )
+    await _expect_end(publisher, options.seconds + _PUBLISH_MARGIN_S, beside=_others(stack, worker, recorder))
+    code = await publisher.wait()
+    if code:
+        raise ProcessError(publisher.describe_end())
+    drain_s = (stack.options.delay_ms + _GRACE_MS) / 1000 + _DRAIN_MARGIN_S
+    await _expect_end(worker, drain_s, beside=_others(stack, recorder))
+    # The recorder ends by itself when neither stream comes back; its bound is a second, so this is quick.
+    await asyncio.wait({asyncio.ensure_future(recorder.wait())}, timeout=_RECORDING_END_S)
+    if await stack.supervisor.stop(recorder):
+        raise ProcessError(recorder.describe_end())
+    if not arrivals_path(files.output_flv).stat().st_size:
+        raise ProcessError(f"Nothing came out. {worker.describe_end()}")
+
+
+async def _start_waiting_worker(stack: Stack, files: _Files, view: DemoView) -> ChildProcess:
+    """A worker that has loaded what it needs and looks for its input."""
+    waiting = asyncio.Event()
+
+    def hear(event: dict[str, Any]) -> None:
+        if event.get("event") == "state":
+            waiting.set()
+        view.hear(event)
+
+    worker = await stack.start_worker(STREAM_ID, hear, events_path=files.events)
+    ready = asyncio.ensure_future(waiting.wait())
+    ended = asyncio.ensure_future(worker.wait())
+    try:
+        await asyncio.wait({ready, ended}, timeout=_WAITING_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            raise ProcessError(f"The worker did not get ready. {worker.describe_end()}")
+    finally:
+        ready.cancel()
+        ended.cancel()
+    return worker
+
+
+async def _start_recorder(stack: Stack, files: _Files) -> ChildProcess:
+    targets = (
+        *(stack.server.play_url(STREAM_ID, "in"), str(files.input_flv)),
+        *(stack.server.play_url(STREAM_ID, "out"), str(files.output_flv)),
+    )
+    return await stack.supervisor.start(
+        python_spec("recorder", "local.recorder", *targets, "--return-s", "2", "--wait-s", "120")
+    )
+
+
+def _others(stack: Stack, *children: ChildProcess) -> list[ChildProcess]:
+    return [*children, *([stack.sts] if stack.sts else [])]
+
+
+async def _expect_end(child: ChildProcess, timeout_s: float, *, beside: list[ChildProcess]) -> None:
+    """Wait for a child's end while others have to stay.
+
+    Raises:
+        ProcessError: it took too long, or one of the others ended first.
+    """
+    wanted = asyncio.ensure_future(child.wait())
+    others = {asyncio.ensure_future(other.wait()): other for other in beside}
+    try:
+        done, _ = await asyncio.wait(
+            {wanted, *others}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if wanted in done:
+            return
+        for ended in done:
+            raise ProcessError(f"Ended too early: {others[ended].describe_end()}")
+        raise ProcessError(f"{child.name} took longer than {timeout_s:.0f} s: {child.describe_end()}")
+    finally:
+        for task in (wanted, *others):
+            task.cancel()
+
+
+async def _step(steps: Supervisor, spec: ProcessSpec, timeout_s: float) -> ChildProcess:
+    """Run a process to its end; a process, so that Ctrl-C can end it at any time."""
+    child = await steps.start(spec)
+    try:
+        code = await asyncio.wait_for(child.wait(), timeout_s)
+    except TimeoutError as error:
+        raise ProcessError(
+            f"{spec.name} took longer than {timeout_s:.0f} s: {child.describe_end()}"
+        ) from error
+    finally:
+        await steps.stop(child)
+    if code:
+        raise ProcessError(child.describe_end())
+    return child
+
+
+async def _verify(
+    files: _Files, stack: Stack, steps: Supervisor, *, reference: Path | None
+) -> dict[str, Any]:
+    report = files.out / "report.json"
+    arguments = [
+        str(files.input_flv),
+        str(files.output_flv),
+        "--events",
+        str(files.events),
+        "--out",
+        str(report),
+    ]
+    if reference is not None:
+        arguments += ["--reference", str(reference)]
+    if stack.options.profile != "mock" or stack.options.sts_url:
+        arguments += ["--sts-url", stack.sts_url]
+    await _step(steps, python_spec("verify", "local.verification", *arguments), _VERIFY_TIMEOUT_S)
+    return json.loads(report.read_text(encoding="utf-8"))
+
+
+async def _write_results(
+    files: _Files, report: dict[str, Any], options: DemoOptions, steps: Supervisor
+) -> None:
+    await to_mp4(steps, files.input_flv, files.out / "in.mp4")
+    await to_mp4(steps, files.output_flv, files.out / "out.mp4")
+    found = cues(
+        read_events(files.events),
+        delay_ms=options.stack.delay_ms,
+        recording_start_ms=float(report["output_start_ms"]),
+    )
+    (files.out / "out.vtt").write_text(render_vtt(found), encoding="utf-8")
+    if options.page:
+        from local.report.html import write_report  # noqa: PLC0415 - heavy, and not always wanted
+
+        await asyncio.to_thread(write_report, files.out, report)
