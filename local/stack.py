@@ -24,6 +24,7 @@ EventCallback = Callable[[WorkerEvent], None]
 _STS_READY_TIMEOUT_S = 180.0
 _WORKER_STOP_MARGIN_S = 15.0
 _CONFIGURATION_ERROR = 2
+_FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 
 log = logging.getLogger(__name__)
@@ -213,7 +214,7 @@ class WorkerKeeper:
 
     async def _keep(self, stream_id: str) -> str:
         """Run workers while the stream is published; return why no further one would help, empty when all is well."""
-        pause_s = 1.0
+        pause_s = _FIRST_PAUSE_S
         while True:
             child = await self._stack.start_worker(
                 stream_id,
