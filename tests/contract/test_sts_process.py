@@ -108,6 +108,17 @@ class TestServe:
             "stadium/3/7",
         )
 
+    async def test_small_answers_do_not_wait_for_acknowledgements(self):
+        took_s: list[float] = []
+        async with started(*SERVE) as process:
+            url = await ready_url(process)
+            async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+                for _ in range(20):
+                    began_s = time.perf_counter()
+                    assert (await http.post("/api/v1/sts/process", content=b"{}")).status_code == 400
+                    took_s.append(time.perf_counter() - began_s)
+        assert min(took_s[5:]) < 0.03  # Nagle's algorithm would make each of them 40 ms
+
     async def test_sigterm_lets_fragments_under_way_finish(self):
         async with started(*SERVE, STS_MOCK_DELAY_MS="700") as process:
             url = await ready_url(process)
