@@ -14,13 +14,15 @@ _PROBE_TIMEOUT_S = 30.0
 _COPY_TIMEOUT_S = 300.0
 _ENCODE_TIMEOUT_S = 3_600.0
 
+_H264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "60")
+_TEST_PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30")
 _FFMPEG = ("ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-y")
 
 
 async def prepare_input(supervisor: Supervisor, source: Path, target: Path, *, seconds: int) -> None:
     """Write the first `seconds` of `source` as an MP4 that can be published by copying.
 
-    RTMP carries H.264 and AAC; what is neither is encoded.
+    RTMP carries H.264 and AAC; what is neither is encoded. A file without video gets a test picture.
 
     Raises:
         InvalidInputError: no file ffprobe can read, or no audio track in it.
@@ -35,9 +37,16 @@ async def prepare_input(supervisor: Supervisor, source: Path, target: Path, *, s
         raise InvalidInputError(
             f"{source} has no audio track.", remedy="Give a file in which somebody speaks."
         )
-    argv = [*_FFMPEG, "-i", str(source), "-t", str(seconds), "-map", "0:a:0", *_audio_codec(audio)]
-    if video is not None:
-        argv += ["-map", "0:v:0", *_video_codec(video)]
+    argv = [
+        *(*_FFMPEG, "-i", str(source)),
+        *(() if video is not None else _TEST_PICTURE),
+        *("-t", str(seconds), "-map", "0:a:0", *_audio_codec(audio)),
+        *(
+            ("-map", "0:v:0", *_video_codec(video))
+            if video is not None
+            else ("-map", "1:v", *_H264, "-shortest")
+        ),
+    ]
     await _run(supervisor, "prepare-input", [*argv, str(target)], _ENCODE_TIMEOUT_S)
 
 
@@ -58,7 +67,7 @@ def _audio_codec(stream: dict[str, Any]) -> list[str]:
 def _video_codec(stream: dict[str, Any]) -> list[str]:
     if stream["codec_name"] == "h264" and stream.get("pix_fmt") in ("yuv420p", "yuvj420p"):
         return ["-c:v", "copy"]
-    return ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "60"]
+    return [*_H264]
 
 
 async def _probe(supervisor: Supervisor, source: Path) -> list[dict[str, Any]]:

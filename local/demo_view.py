@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -53,10 +52,6 @@ class DemoView:
         self._console.print(f"[bold]{escape(text)}[/bold]")
         self._refresh()
 
-    def say(self, text: str) -> None:
-        """Print a line that stays."""
-        self._console.print(escape(text), highlight=False)
-
     def hear(self, event: dict[str, Any]) -> None:
         """Show one event of the worker."""
         kind = event.get("event")
@@ -77,7 +72,7 @@ class DemoView:
         rung = str(event.get("rung"))
         at_s = event.get("start_ns", 0) / 1e9
         head = Text(f"{at_s:7.1f} s  ")
-        head.append(f"{rung:<8}", style=_RUNG_STYLE.get(rung, ""))
+        head.append(f"{rung:<10}", style=_RUNG_STYLE.get(rung, ""))
         margin_ms = event.get("margin_ms")
         facts = [f"{event['tempo']:.2f}x"] if rung == "dub" and event.get("tempo") else []
         if margin_ms is not None:
@@ -114,8 +109,3 @@ class DemoView:
         if "in_flight" in progress:
             line.append(f"  {progress['in_flight']} in flight", style="not reverse")
         return line
-
-
-def spinner(console: Console, text: str) -> AbstractContextManager[object]:
-    """A spinner while something takes its time; nothing where there is no terminal."""
-    return console.status(text) if console.is_terminal else nullcontext()

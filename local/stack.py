@@ -22,7 +22,8 @@ WorkerEvent = dict[str, Any]
 EventCallback = Callable[[WorkerEvent], None]
 
 _STS_READY_TIMEOUT_S = 180.0
-_WORKER_STOP_MARGIN_S = 15.0
+_STOP_S = 3.0
+"""A worker or service that is stopped from outside is not waited for: nobody watches what it would play out."""
 _CONFIGURATION_ERROR = 2
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
@@ -106,10 +107,7 @@ class Stack:
             "WORKER_EVENTS_PATH": str(events_path),
             "WORKER_DIE_WITH_PARENT": "true",
         }
-        stop_timeout_s = options.delay_ms / 1000 + _WORKER_STOP_MARGIN_S
-        spec = python_spec(
-            f"worker-{stream_id}", "media_edge.worker", "run", env=env, stop_timeout_s=stop_timeout_s
-        )
+        spec = python_spec(f"worker-{stream_id}", "media_edge.worker", "run", env=env, stop_timeout_s=_STOP_S)
         return await self.supervisor.start(spec, on_stdout=lambda line: _hear(line, on_event))
 
     def _server_options(self) -> MediaServerOptions:
@@ -127,7 +125,8 @@ class Stack:
         port = free_port()
         self.sts_url = f"http://127.0.0.1:{port}"
         env = {"STS_PROFILE": self.options.profile}
-        spec = python_spec("sts", "gpu_handler", "serve", "--port", str(port), "--die-with-parent", env=env)
+        arguments = ("serve", "--port", str(port), "--die-with-parent")
+        spec = python_spec("sts", "gpu_handler", *arguments, env=env, stop_timeout_s=_STOP_S)
         return await self.supervisor.start(
             spec, ready=http_ready(f"{self.sts_url}/health"), ready_timeout_s=_STS_READY_TIMEOUT_S
         )
