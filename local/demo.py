@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from livedub.cli.verify import checks_table
+from livedub.errors import InvalidInputError
 from local.captions import cues, read_events, render_vtt
 from local.clips import prepare_input, to_mp4
 from local.demo_view import DemoView
@@ -23,6 +24,8 @@ from local.recorder import arrivals_path
 from local.stack import Stack, StackOptions
 
 STREAM_ID = "demo"
+
+_MARKER = ".livedub-demo"
 
 _CLIP_TIMEOUT_S = 1_500.0
 _WAITING_TIMEOUT_S = 90.0
@@ -72,30 +75,52 @@ class _Files:
         return self.out / "events.jsonl"
 
     @property
+    def fragments(self) -> Path:
+        """Each fragment's source and dub."""
+        return self.out / "fragments"
+
+    @property
     def clip_dir(self) -> Path:
         """The clip that is published, and what the verifier knows of it."""
         return self.out / "clip"
 
     def clear(self) -> None:
-        """Remove what an earlier demo left, so that nothing of it can pass for this one's."""
-        for folder in (self.recordings, self.clip_dir, self.out / "logs"):
+        """Make the folder ready, and remove what an earlier demo left there: nothing of it may pass for this one's.
+
+        Raises:
+            InvalidInputError: the folder holds something else, which is not ours to remove.
+        """
+        marker = self.out / _MARKER
+        if self.out.exists() and any(self.out.iterdir()) and not marker.exists():
+            raise InvalidInputError(
+                f"--out {self.out} holds something else than an earlier demo.", remedy="Give a new folder."
+            )
+        for folder in (self.recordings, self.clip_dir, self.fragments, self.out / "logs"):
             shutil.rmtree(folder, ignore_errors=True)
         names = ("in.mp4", "out.mp4", "out.vtt", "events.jsonl", "report.json", "report.html")
         for name in names:
             (self.out / name).unlink(missing_ok=True)
         for folder in (self.recordings, self.clip_dir):
             folder.mkdir(parents=True)
+        marker.write_text("livedub demo writes here, and removes what it wrote before it writes again.\n")
 
 
 async def run_demo(options: DemoOptions, console: Console) -> bool:
     """Run the demo; return whether everything that was measured cleared its bar.
 
     Raises:
+        InvalidInputError: the input cannot be dubbed, or the output folder not be used.
         LivedubError: something could not be started, or ended before its time.
     """
     files = _Files(options.out.resolve())
+    if options.input is not None and options.input.resolve().is_relative_to(files.out):
+        raise InvalidInputError(
+            f"--input {options.input} lies in --out, which is cleared first.", remedy="Give another folder."
+        )
     files.clear()
-    stack_options = replace(options.stack, grace_ms=_GRACE_MS)
+    # The verifier looks for each dub in what came out, so it needs the dubs as they were before mixing.
+    worker_env = {**options.stack.worker_env, "WORKER_DUMP_DIR": str(files.fragments)}
+    stack_options = replace(options.stack, grace_ms=_GRACE_MS, worker_env=worker_env)
     with tempfile.TemporaryDirectory(prefix="livedub-") as run_dir, DemoView(console) as view:
         async with Supervisor(files.out / "logs") as steps:
             view.step("Preparing the clip")
