@@ -1,0 +1,22 @@
+"""`.env.example` says exactly what the settings classes say."""
+
+from pathlib import Path
+
+from media_edge.worker.settings import WorkerSettings
+
+from gpu_handler.settings import StsSettings
+from livedub.settings import render_env_example
+
+EXAMPLE = Path(__file__).resolve().parents[2] / ".env.example"
+GROUPS = [
+    ("Stream worker: python -m media_edge.worker run", WorkerSettings),
+    ("STS service: python -m gpu_handler serve", StsSettings),
+]
+
+
+def test_env_example_matches_the_settings_classes():
+    assert EXAMPLE.read_text() == render_env_example(GROUPS), "run `make env-example`"
+
+
+if __name__ == "__main__":
+    EXAMPLE.write_text(render_env_example(GROUPS))
