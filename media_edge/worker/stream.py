@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 _CONNECT_AHEAD_NS = 2 * NS_PER_S
 """The output connects this long before its first tag is due: long enough for a slow handshake, short enough for
 servers that drop a publisher who sends nothing."""
+_LONGEST_TICK_NS = 100 * NS_PER_MS
+_SHORTEST_TICK_NS = 5 * NS_PER_MS
 _INPUT_PAUSE_NS = 1_500 * NS_PER_MS
 _TRACK_PATIENCE_NS = 5 * NS_PER_S
 _PLAYOUT_MARGIN_NS = 200 * NS_PER_MS
@@ -102,8 +104,9 @@ class _Output:
 class Stream:
     """Moves media from one end to the other.
 
-    The owner calls `tick` about every 50 ms; `lead` minus the tick minus 160 ms (what the encoder holds back) is the
-    reserve against a late tick.
+    The owner calls `tick` at `next_tick_ns`, or later. A block is encoded by the tick after its deadline, and its first
+    frame is due `lead` - 160 ms after the deadline (the encoder holds back 60 ms of a block of 100 ms): what is left of
+    that is the reserve against a late tick.
     """
 
     def __init__(
@@ -159,6 +162,13 @@ class Stream:
         if self._egress.state is not EgressState.LIVE:
             return StreamState.OUTPUT_DOWN
         return StreamState.LIVE if self._input_open else StreamState.INPUT_ABSENT
+
+    def next_tick_ns(self, now_ns: int) -> int:
+        """When to tick next: at the deadline of the next block, which is also often enough for everything else."""
+        latest_ns = now_ns + _LONGEST_TICK_NS
+        if self._output is None or self._finishing:
+            return latest_ns
+        return min(latest_ns, max(now_ns + _SHORTEST_TICK_NS, self._output.mixer.next_deadline_ns()))
 
     def tick(self, now_ns: int) -> None:
         """Do everything that is due."""

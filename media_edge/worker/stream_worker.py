@@ -32,7 +32,6 @@ from media_edge.worker.watchdog import Watchdog, exit_wedged
 
 logger = logging.getLogger(__name__)
 
-_TICK_NS = 50 * NS_PER_MS
 _REPORT_NS = NS_PER_S
 _SAVE_NS = 10 * NS_PER_S
 _DRAIN_MARGIN_NS = 5 * NS_PER_S
@@ -100,7 +99,6 @@ class StreamWorker:
                 await asyncio.wait({self._saving}, timeout=2.0)
 
     async def _turn(self, parts: Assembly, watchdog: Watchdog) -> ExitCode:
-        next_tick_ns = local_now_ns()
         while True:
             now_ns = local_now_ns()
             watchdog.beat()
@@ -110,9 +108,7 @@ class StreamWorker:
             if verdict is not None:
                 self._tell_state(StreamState.ENDED)
                 return verdict
-            # A late tick is not made up for: what is due is done by whichever tick comes.
-            next_tick_ns = max(next_tick_ns + _TICK_NS, now_ns)
-            await asyncio.sleep(max(0, next_tick_ns - local_now_ns()) / NS_PER_S)
+            await asyncio.sleep(max(0, parts.stream.next_tick_ns(now_ns) - local_now_ns()) / NS_PER_S)
 
     def _verdict(self, parts: Assembly, now_ns: int) -> ExitCode | None:
         """How the worker ends, if it does now."""

@@ -36,24 +36,42 @@ class AacDecoder:
         codec_data = Gst.Buffer.new_wrapped(audio_format.codec_data)
         caps.set_value("codec_data", codec_data)
         self._source.set_caps(caps)
+        self._pending: list[Gst.Buffer] = []
+        self._chunk_bytes = 0
+        self._rate_hz = PROGRAMME_RATE_HZ
         self._resampler: _Resampler | None = None
         self._pipeline.play()
 
     def push(self, unit: AudioUnit) -> None:
-        """Decode one frame."""
+        """Take one frame; it is decoded from the next `pull` on."""
         buffer = Gst.Buffer.new_wrapped(unit.data)
         buffer.pts = unit.pts_ns + _PTS_BIAS_NS
-        self._source.push_buffer(buffer)
+        self._pending.append(buffer)
 
     def pull(self) -> list[DecodedAudio]:
-        """What is decoded by now."""
+        """What is decoded by now; frames pushed since the last call go to the decoder in one go.
+
+        A thread is woken once for all of them, not once for each.
+        """
+        if self._pending:
+            frames = Gst.BufferList.new()
+            for buffer in self._pending:
+                frames.insert(-1, buffer)
+            self._pending.clear()
+            self._source.push_buffer_list(frames)
         decoded: list[DecodedAudio] = []
         while (sample := self._sink.try_pull_sample(0)) is not None:
             buffer = sample.get_buffer()
-            samples = np.frombuffer(buffer_bytes(buffer), dtype=np.float32).reshape(-1, PROGRAMME_CHANNELS)
+            data = buffer_bytes(buffer)
+            if len(data) != self._chunk_bytes:
+                # The rate of one track changes only where SBR turns out to be there, and doubles the frame with it.
+                self._chunk_bytes = len(data)
+                self._rate_hz = _rate_hz(sample)
+            samples = np.frombuffer(data, dtype=np.float32).reshape(-1, PROGRAMME_CHANNELS)
             chunk = DecodedAudio(buffer.pts - _PTS_BIAS_NS, samples)
-            rate_hz = _rate_hz(sample)
-            decoded.append(chunk if rate_hz == PROGRAMME_RATE_HZ else self._resampled(chunk, rate_hz))
+            decoded.append(
+                chunk if self._rate_hz == PROGRAMME_RATE_HZ else self._resampled(chunk, self._rate_hz)
+            )
         return decoded
 
     def _resampled(self, chunk: DecodedAudio, rate_hz: int) -> DecodedAudio:

@@ -11,6 +11,9 @@ AAC_FRAME_SAMPLES = 1024
 ENCODER_PRIMING_SAMPLES = 1024
 """Samples of silence the encoder puts before the first one it is given (measured; a test keeps watch)."""
 
+_FAST_FROM_BPS = 64_000
+"""From here on libavcodec's documentation calls its fast coder the better one; it takes half the time."""
+
 
 class AacEncoder:
     """A continuous AAC track that starts at `start_position` (48 kHz samples on the media timeline).
@@ -21,11 +24,12 @@ class AacEncoder:
     def __init__(self, start_position: int, bitrate_bps: int) -> None:
         self._next_position = start_position - ENCODER_PRIMING_SAMPLES
         self._codec_data = b""
+        coder = "fast" if bitrate_bps >= _FAST_FROM_BPS else "twoloop"
         self._pipeline = Pipeline(
             "appsrc name=pcm format=time max-bytes=0 max-buffers=64 "
             f"caps=audio/x-raw,format=F32LE,rate={PROGRAMME_RATE_HZ},channels={PROGRAMME_CHANNELS},"
             "layout=interleaved "
-            f"! audioconvert ! avenc_aac bitrate={bitrate_bps} "
+            f"! audioconvert ! avenc_aac bitrate={bitrate_bps} aac-coder={coder} "
             "! appsink name=aac sync=false async=false max-buffers=1024"
         )
         self._source = self._pipeline.source("pcm")

@@ -37,7 +37,7 @@ EVENT_NS = 2 * NS_PER_S
 FRAME_RATE = 30
 AAC_SAMPLES = 1_024
 UTC_AT_START_NS = 1_800_000_000 * NS_PER_S
-TICK_NS = 50 * NS_PER_MS
+TICK_NS = 100 * NS_PER_MS
 
 
 @dataclass
@@ -241,6 +241,8 @@ class Play:
             (i for i, a in enumerate(self._units) if isinstance(a.unit, VideoUnit) and a.unit.keyframe), 0
         )
         self._units = self._units[first:]
+        if world.media_zero_ns is None:
+            world.media_zero_ns = self._units[0].local_ns
 
     def poll(self) -> list[Arrival]:
         now_ns = self._world.now_ns
@@ -268,6 +270,8 @@ class World:
         self.refusals: list[tuple[int, int]] = []
         self.blocks: list[tuple[int, int]] = []
         self.sent: list[Sent] = []
+        self.media_zero_ns: int | None = None
+        """When the first unit that the worker got had been sent."""
         self.wires: list[Wire] = []
         self.dubbing = Delay()
         self.timeline = InputTimeline(
@@ -304,7 +308,7 @@ class World:
         """Tick as the worker does."""
         while self.now_ns < local_ns:
             self.stream.tick(self.now_ns)
-            self.now_ns += TICK_NS
+            self.now_ns = self.stream.next_tick_ns(self.now_ns)
 
     def output_refused(self) -> bool:
         return any(begin <= self.now_ns < end for begin, end in self.refusals)
