@@ -19,13 +19,14 @@ def python_spec(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     stop_timeout_s: float = 10.0,
+    niceness: int = 0,
 ) -> ProcessSpec:
-    """`python -m module arguments...` of this checkout."""
+    """`python -m module arguments...` of this checkout, `niceness` steps behind everything else on the machine."""
     inherited = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join([*map(str, _SOURCES), *([inherited] if inherited else [])])
     return ProcessSpec(
         name,
-        (sys.executable, "-m", module, *arguments),
+        (*(("nice", "-n", str(niceness)) if niceness else ()), sys.executable, "-m", module, *arguments),
         # SAFEPATH: a folder `local` where the user happens to stand must not become ours.
         env={"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", **(env or {})},
         stop_timeout_s=stop_timeout_s,

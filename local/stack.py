@@ -24,6 +24,8 @@ EventCallback = Callable[[WorkerEvent], None]
 _STS_READY_TIMEOUT_S = 180.0
 _STOP_S = 3.0
 """A worker or service that is stopped from outside is not waited for: nobody watches what it would play out."""
+_STS_NICENESS = 10
+"""On one machine the models would take every core; media must not wait for them, they may wait for media."""
 _CONFIGURATION_ERROR = 2
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
@@ -126,7 +128,9 @@ class Stack:
         self.sts_url = f"http://127.0.0.1:{port}"
         env = {"STS_PROFILE": self.options.profile}
         arguments = ("serve", "--port", str(port), "--die-with-parent")
-        spec = python_spec("sts", "gpu_handler", *arguments, env=env, stop_timeout_s=_STOP_S)
+        spec = python_spec(
+            "sts", "gpu_handler", *arguments, env=env, stop_timeout_s=_STOP_S, niceness=_STS_NICENESS
+        )
         return await self.supervisor.start(
             spec, ready=http_ready(f"{self.sts_url}/health"), ready_timeout_s=_STS_READY_TIMEOUT_S
         )
