@@ -117,12 +117,13 @@ async def record(url: str, path: Path, options: RecorderOptions, notify: Callabl
     give_up_at = loop.time() + options.wait_s
     with FlvRecording(path) as recording:
         while loop.time() < give_up_at:
-            before = recording.packets
+            before = told = recording.packets
             try:
                 async with RtmpPlayer(address, timeout_s=options.silence_s) as player:
                     async for message in player.messages():
                         recording.write(message)
-                        if recording.packets == before + 1 and message.type_id != flv.SCRIPT_TAG:
+                        if recording.packets > told == before:
+                            told = recording.packets
                             notify("recording", url=url, out=str(path))
             except (StreamAbsentError, TimeoutError):
                 pass  # not there, or silent: the loop tries again within its bound

@@ -91,7 +91,10 @@ class NginxHooks:
             log.warning("refused %s of %s from %s", call, path.path, form.get("addr"))
             return HTTPStatus.FORBIDDEN
         if call == "publish":
-            (self._hls_dir / path.stream_id).mkdir(parents=True, exist_ok=True)
+            folder = self._hls_dir / path.stream_id
+            folder.mkdir(parents=True, exist_ok=True)
+            # Else a player that comes before the first part is complete plays what was on before.
+            (folder / f"{path.name}.m3u8").unlink(missing_ok=True)
         if self._hook_url and path.name == "in":
             self._tell(self._hook_url, path, form)
         return HTTPStatus.OK

@@ -23,6 +23,15 @@ def test_publishing_makes_the_folder_of_the_stream_and_no_more(hooks: NginxHooks
     assert [path.name for path in (tmp_path / "hls").iterdir()] == ["demo"]
 
 
+def test_a_playlist_of_an_earlier_publisher_is_removed_when_the_next_comes(hooks: NginxHooks, tmp_path: Path):
+    folder = tmp_path / "hls" / "demo"
+    folder.mkdir(parents=True)
+    for name in ("in.m3u8", "in-0.ts", "out.m3u8"):
+        (folder / name).touch()
+    hooks.answer(form())
+    assert sorted(path.name for path in folder.iterdir()) == ["in-0.ts", "out.m3u8"]
+
+
 @pytest.mark.parametrize(
     "name",
     [
