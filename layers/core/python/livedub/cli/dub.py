@@ -90,7 +90,7 @@ async def _dub(
     )
     try:
         with Progress(*columns, TimeRemainingColumn()) as progress:
-            task = progress.add_task(f"dubbing {source.name}", total=None)
+            task = progress.add_task(f"dubbing {source.name}", total=1)
             return await dub_media_file(
                 source,
                 target,
