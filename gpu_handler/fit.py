@@ -20,7 +20,11 @@ from livedub.audio.pcm import float_from_s16, s16_from_float
 from livedub.audio.resample import fit_length
 from livedub.errors import MissingPrerequisiteError
 from livedub.timeline.clock import NS_PER_MS, ns_to_samples
-from livedub.timeline.isochrony import DEFAULT_LIMITS, TempoLimits, plan_speed, plan_stretch
+from livedub.timeline.isochrony import TempoLimits, plan_speed, plan_stretch
+
+LIMITS = TempoLimits(min_tts_speed=1.0)
+"""Synthesis is never asked to be slow: its time grows with the speech it makes, and where a dub is shorter than its
+source a moment of silence disturbs nobody."""
 
 _STRETCH_TIMEOUT_S = 20.0
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only a parent for private temporary folders
@@ -64,7 +68,7 @@ class FittedDub:
     tempo: float
 
 
-def choose_speed(natural_ms: int, slot: Slot, limits: TempoLimits = DEFAULT_LIMITS) -> float:
+def choose_speed(natural_ms: int, slot: Slot, limits: TempoLimits = LIMITS) -> float:
     """The speed to synthesise at, from an estimate of the natural duration."""
     plan = plan_speed(
         natural_ns=natural_ms * NS_PER_MS, speech_ns=slot.speech_ns, room_ns=slot.room_ns, limits=limits
@@ -72,7 +76,7 @@ def choose_speed(natural_ms: int, slot: Slot, limits: TempoLimits = DEFAULT_LIMI
     return plan.tts_speed
 
 
-def fit(speech: Speech, slot: Slot, limits: TempoLimits = DEFAULT_LIMITS) -> FittedDub:
+def fit(speech: Speech, slot: Slot, limits: TempoLimits = LIMITS) -> FittedDub:
     """Trim, stretch, place and pad one utterance.
 
     Raises:

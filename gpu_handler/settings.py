@@ -43,7 +43,7 @@ class StsSettings(BaseSettings):
         description="Name of a recogniser in the model registry, or the path of a CTranslate2 Whisper folder.",
     )
     whisper_beam_size: int = Field(
-        default=2, ge=1, le=10, description="Hypotheses kept while decoding; 1 is fastest."
+        default=5, ge=1, le=10, description="Hypotheses kept while decoding; 1 saves a fifth of the time."
     )
     whisper_context_ms: int = Field(
         default=10_000,

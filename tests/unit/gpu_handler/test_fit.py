@@ -137,8 +137,8 @@ def test_trimming_keeps_the_sound_and_drops_the_silence(before_ms: int, sound_ms
     assert sound_ms - 1 <= len(trimmed) * 1000 / RATE_HZ <= sound_ms + 32
 
 
-def test_a_short_text_is_asked_for_slowly_and_a_long_one_fast():
+def test_a_short_text_is_spoken_naturally_and_a_long_one_fast():
     roomy = slot(4_000, 0, 4_000)
-    assert choose_speed(2_000, roomy) < 1.0
+    assert choose_speed(2_000, roomy) == 1.0
     assert choose_speed(4_000, roomy) == pytest.approx(1.0)
     assert choose_speed(8_000, roomy) == pytest.approx(1.3)
