@@ -6,10 +6,10 @@ SHELL := /bin/bash
 PYTEST := .venv/bin/python -m pytest
 SECONDS_OF_DEMO ?= 60
 
-.PHONY: help setup demo up test test-slow bench prove check format lock clean
+.PHONY: help setup demo up test test-slow bench prove check format env-example lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing (Debian packages, .venv, models); seconds when nothing changed
 	@setup/setup.sh
@@ -42,6 +42,9 @@ check: setup ## formatting, lint, types, import layers
 format: ## format and fix what can be fixed
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+
+env-example: ## write .env.example from the settings classes
+	@PYTHONPATH=. .venv/bin/python tests/unit/test_env_example.py
 
 lock: ## resolve pyproject.toml into locks/*.txt again
 	@setup/lock.sh

@@ -22,7 +22,9 @@ class Sample(BaseSettings):
     on: bool = Field(default=True, description="A switch.")
     colour: Colour = Field(default=Colour.RED, description="An enum.")
     key: SecretStr = Field(default=SecretStr(""), description="A secret.")
-    url: str = Field(default="u", validation_alias=AliasChoices("OTHER_URL", "SAMPLE_URL"), description="Aliased.")
+    url: str = Field(
+        default="u", validation_alias=AliasChoices("OTHER_URL", "SAMPLE_URL"), description="Aliased."
+    )
 
 
 def test_every_variable_appears_under_its_name_with_its_default():
