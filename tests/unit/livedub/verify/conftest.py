@@ -47,12 +47,12 @@ def write_pcm(path: Path, samples: np.ndarray) -> Path:
     return path
 
 
-def with_audio(video: Path, samples: np.ndarray, target: Path) -> Path:
+def with_audio(video: Path, samples: np.ndarray, target: Path, *, kbps: int = 128) -> Path:
     """`video`'s pictures untouched, with other audio that starts at time 0."""
     pcm = write_pcm(target.with_suffix(".pcm"), samples)
     ffmpeg(
         *("-f", "s16le", "-ar", "48000", "-ac", "2", "-i", str(pcm), "-i", str(video)),
-        *("-map", "1:v", "-map", "0:a", "-c:v", "copy", "-c:a", "aac", "-b:a", "128k", str(target)),
+        *("-map", "1:v", "-map", "0:a", "-c:v", "copy", "-c:a", "aac", "-b:a", f"{kbps}k", str(target)),
     )
     return target
 

@@ -456,3 +456,10 @@ def test_an_unreadable_file_is_named(programme: Path, tmp_path: Path, content: b
 def test_an_event_that_lacks_a_field_is_named():
     with pytest.raises(InvalidInputError, match=r"event 1 .*duration_ns"):
         parse_events([{"event": "fragment", "start_ns": 0, "rung": "dub"}])
+
+
+def test_every_null_figure_has_a_reason(programme: Path, carry: Carry):
+    report = verify_recordings(programme, carry(programme), None)
+
+    nulls = {name for name, value in report.items() if value is None}
+    assert nulls <= set(report["reasons"])

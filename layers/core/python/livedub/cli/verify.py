@@ -18,19 +18,28 @@ def verify(
     events: Annotated[
         Path | None, typer.Option(help="The session's events.jsonl: fragments, margins, stage times, dubs.")
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="clip.reference.json of a made clip: script, reference translation, stems."),
+    ] = None,
+    listen: Annotated[  # noqa: FBT002 - typer turns it into --listen/--no-listen
+        bool, typer.Option(help="Let the speech engines transcribe the output and the dubs (needs --events).")
+    ] = True,
     json_only: Annotated[  # noqa: FBT002 - typer turns it into a flag
         bool, typer.Option("--json-only", help="Print nothing but the JSON report.")
     ] = False,
 ) -> None:
     """Measure OUT against IN and print the report as JSON; exits 0 if everything measured clears its bar, else 1."""
-    from livedub.errors import LivedubError  # noqa: PLC0415 - heavy
-    from livedub.verify.report import verify_recordings  # noqa: PLC0415
+    from livedub.verify.report import verify_recordings  # noqa: PLC0415 - heavy
+    from livedub.verify.transcriber import transcribe_with_engines  # noqa: PLC0415
 
-    try:
-        report = verify_recordings(source, output, events)
-    except LivedubError as error:
-        typer.echo(f"livedub verify: {error}", err=True)
-        raise typer.Exit(1) from error
+    report = verify_recordings(
+        source,
+        output,
+        events,
+        reference=reference,
+        transcribe=transcribe_with_engines if listen and events is not None else None,
+    )
     if not json_only:
         _print_summary(report)
     typer.echo(json.dumps(report, indent=2, ensure_ascii=False))

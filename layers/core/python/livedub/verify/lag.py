@@ -11,14 +11,15 @@ from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples
 
 _BAND_HZ = (150.0, 8_000.0)
 _PEAK_NEIGHBOURHOOD = PROGRAMME_RATE_HZ // 500
+_SURROUNDINGS = PROGRAMME_RATE_HZ // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
     """How many samples (48 kHz) `signal` trails `reference`, and how far that peak stands out.
 
-    `clarity` is the height of the correlation peak over the RMS of the correlation elsewhere in the searched range;
-    unrelated signals reach about 4, the expected maximum of a few ten thousand random values.
+    `clarity` is the height of the correlation peak over the RMS of the correlation within half a second around it;
+    unrelated signals reach 4 to 6, the expected maximum of ten thousand to ten million random values.
     """
 
     samples: float
@@ -68,8 +69,8 @@ def _vertex(values: NDArray[np.float64], peak: int) -> float:
 
 
 def _clarity(values: NDArray[np.float64], peak: int) -> float:
-    elsewhere = np.concatenate(
-        (values[: max(0, peak - _PEAK_NEIGHBOURHOOD)], values[peak + _PEAK_NEIGHBOURHOOD :])
-    )
+    before = values[max(0, peak - _SURROUNDINGS) : max(0, peak - _PEAK_NEIGHBOURHOOD)]
+    after = values[peak + _PEAK_NEIGHBOURHOOD : peak + _SURROUNDINGS]
+    elsewhere = np.concatenate((before, after))
     spread = float(np.sqrt(np.mean(np.square(elsewhere)))) if elsewhere.size else 0.0
     return float(values[peak]) / spread if spread > 0 else 0.0

@@ -16,7 +16,9 @@ from livedub.verify.arrivals import arrival_delays, sidecar
 from livedub.verify.bars import BARS, Bar, Check, judge, verified
 from livedub.verify.events import EventLog, FragmentEvent, read_events
 from livedub.verify.evidence import CannotTell, Evidence
+from livedub.verify.heard import Transcribe
 from livedub.verify.lag import find_lag
+from livedub.verify.listening import Listening
 from livedub.verify.model import (
     AudioFigures,
     CheckFigures,
@@ -45,6 +47,8 @@ def verify_recordings(
     output_flv: Path,
     events: Path | EventLog | None,
     *,
+    reference: Path | None = None,
+    transcribe: Transcribe | None = None,
     bars: tuple[Bar, ...] = BARS,
 ) -> dict[str, Any]:
     """Measure what a dubbed stream promises, from a recording of its input and one of its output.
@@ -52,7 +56,9 @@ def verify_recordings(
     Args:
         input_flv: what the worker received (FLV keeps the stream's timestamps; MP4 and TS work with fewer figures).
         output_flv: what it sent.
-        events: the session's events.jsonl.
+        events: the session's events.jsonl; dumped dubs are looked for beside it.
+        reference: clip.reference.json of a made clip, its stems beside it.
+        transcribe: speech recognition for what only a listener can tell; without it those figures are null.
         bars: what to hold the figures against.
 
     Returns:
@@ -62,7 +68,8 @@ def verify_recordings(
         InvalidInputError: a file is missing or cannot be read.
     """
     log = read_events(events) if isinstance(events, Path) else events
-    return _measure(Evidence.read(input_flv, output_flv, log), bars).model_dump(mode="json")
+    evidence = Evidence.read(input_flv, output_flv, log)
+    return _measure(evidence, Listening(evidence, reference, transcribe), bars).model_dump(mode="json")
 
 
 @dataclass
@@ -79,7 +86,7 @@ class _Findings:
             return None
 
 
-def _measure(evidence: Evidence, bars: tuple[Bar, ...]) -> VerifyReport:
+def _measure(evidence: Evidence, listening: Listening, bars: tuple[Bar, ...]) -> VerifyReport:
     found = _Findings()
     delay_ms = found.tell("delay_ms", lambda: evidence.wire_delay_ns / NS_PER_MS)
     figures: dict[str, Any] = {
@@ -91,11 +98,11 @@ def _measure(evidence: Evidence, bars: tuple[Bar, ...]) -> VerifyReport:
         "video_delay": found.tell("video_delay", lambda: _video_delay(evidence)),
         "sync": found.tell("sync", lambda: measure_sync(evidence)),
         "audio": found.tell("audio", lambda: _audio(evidence, found)),
-        "onset_error": None,
-        "translation_recall": None,
-        "mixed_wer": None,
-        "back_wer": None,
-        "background_si_sdr_db": None,
+        "onset_error": found.tell("onset_error", listening.onset_error),
+        "translation_recall": found.tell("translation_recall", listening.translation_recall),
+        "mixed_wer": found.tell("mixed_wer", listening.mixed_wer),
+        "back_wer": found.tell("back_wer", listening.back_wer),
+        "background_si_sdr_db": found.tell("background_si_sdr_db", listening.background_si_sdr_db),
         **_from_events(found, evidence),
     }
     plain = {
@@ -105,6 +112,7 @@ def _measure(evidence: Evidence, bars: tuple[Bar, ...]) -> VerifyReport:
     return VerifyReport(
         verified=verified(checks),
         predicates={check.bar.name: check.passed for check in checks if check.passed is not None},
+        heard=listening.heard(),
         reasons=found.reasons,
         checks=tuple(_check(check) for check in checks),
         **figures,
