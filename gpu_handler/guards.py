@@ -47,6 +47,8 @@ class GuardLimits:
     max_compression_ratio: float = 2.2
     max_repeats: int = 3
     max_words_per_second: float = 7.0
+    max_shared_words: float = 0.5
+    min_words_to_compare: int = 4
 
 
 DEFAULT_LIMITS = GuardLimits()
@@ -176,14 +178,25 @@ def is_believable(translation: str, transcript: str, limits: GuardLimits = DEFAU
     """Whether a translation decoded from speech can be one of `transcript`.
 
     Decoding is free to run on: a translation that repeats itself, credits somebody or is out of proportion is none.
+    Nor is one that repeats the transcript: asked to translate a short clip, Whisper at times transcribes it instead.
     """
     words = words_of(translation)
     return (
         bool(words)
+        and not _says_the_same(words, words_of(transcript), limits)
         and len(words) <= 2 * len(words_of(transcript)) + 6
         and not is_repetitive(translation, limits)
         and not _CREDITS.search(translation)
     )
+
+
+def _says_the_same(translation: list[str], transcript: list[str], limits: GuardLimits) -> bool:
+    """Whether most words of a translation of some length are the transcript's; names and numbers may be."""
+    if len(translation) < limits.min_words_to_compare:
+        return translation == transcript
+    known = set(transcript)
+    shared = sum(word in known for word in translation)
+    return shared > limits.max_shared_words * len(translation)
 
 
 def words_of(text: str) -> list[str]:

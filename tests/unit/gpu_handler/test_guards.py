@@ -131,6 +131,26 @@ def test_a_translation_must_be_in_proportion():
     assert not is_believable("Today we go. Today we go. Today we go.", "Hoy vamos todos juntos al campo")
 
 
+@pytest.mark.parametrize(
+    ("translation", "transcript", "believable"),
+    [
+        ("Su tercer gol en esta temporada.", "Su tercer gol en esta temporada.", False),
+        ("Arbitromira es un reloj y levanta la mano.", "El árbitro mira su reloj y levanta la mano.", False),
+        ("¡Gol!", "¡Gol!", False),
+        ("Real Madrid 3, Barcelona 2 at the break.", "Real Madrid 3, Barcelona 2 en el descanso.", False),
+        (
+            "Maria Lopez scores for Real Madrid in the last minute.",
+            "Maria Lopez marca para el Real Madrid.",
+            True,
+        ),
+        ("The portero saves his team.", "Pero el portero salva a su equipo.", True),
+        ("No problem.", "Ningún problema.", True),
+    ],
+)
+def test_a_transcript_is_no_translation(translation: str, transcript: str, believable: bool):
+    assert is_believable(translation, transcript) is believable
+
+
 def test_words_keep_their_inner_apostrophes():
     assert words_of("L\N{RIGHT SINGLE QUOTATION MARK}équipe d'Amara, don't! 3-2") == [
         "l'équipe",
