@@ -394,8 +394,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m local.demo_clip", description="Make the demo's input clip."
     )
-    parser.add_argument("--seconds", type=int, default=ClipRecipe.seconds)
-    parser.add_argument("--kind", choices=KINDS, default=ClipRecipe.kind)
+    parser.add_argument("--seconds", type=int, default=ClipRecipe().seconds)
+    parser.add_argument("--kind", choices=KINDS, default=ClipRecipe().kind)
     parser.add_argument(
         "--cache", type=Path, default=DEFAULT_CACHE, help="folder of made clips; safe to delete"
     )
