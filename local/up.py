@@ -84,6 +84,8 @@ def _print_urls(console: Console, server: MediaServer, options: UpOptions) -> No
     table.add_row("Watch", f"{server.watch_url(stream_id)}  (a browser)")
     table.add_row("", f"{server.hls_url(stream_id)}  (VLC, Safari, hls players)")
     table.add_row("", escape(shlex.join(["ffplay", *ffmpeg_play_args(play)])))
+    if server.host != options.stack.bind:
+        table.add_row("", f"Other machines name this machine's address instead of {server.host}.")
     spoken = f"{options.stack.source} to {options.stack.target}, {options.stack.delay_ms / 1000:g} s later"
     console.print(
         Panel(table, title=f"livedub is up: {spoken} ({server.kind}); Ctrl-C ends it"), soft_wrap=True
