@@ -46,6 +46,8 @@ def test_a_perfect_copy_d_later_is_verified(programme: Path, carry: Carry):
     assert report["audio"]["holes"] == 0
     assert report["audio"]["max_gap_ms"] < 2
     assert report["seconds"] == pytest.approx(SECONDS, abs=0.2)
+    # ffmpeg's FLV starts at decoding time 0; the first picture is shown two frames later, sound a frame before it
+    assert report["output_start_ms"] == pytest.approx(DELAY_MS + 46, abs=1)
     json.dumps(report)
 
 
@@ -398,6 +400,9 @@ def test_the_delay_by_wall_clock_comes_from_arrivals_not_from_timestamps(
     report = verify_recordings(source, out, log())
 
     assert report["video_delay"]["packets"] == 210
+    assert report["video_delay"]["by_second_ms"] == [
+        [second, pytest.approx(1_300, abs=0.01)] for second in range(7)
+    ]
     assert report["video_delay"]["median_ms"] == pytest.approx(1_300, abs=0.01)
     assert report["video_delay"]["median_error_ms"] == pytest.approx(-700, abs=0.01)
     assert report["predicates"]["video_delay_median"] is False

@@ -43,6 +43,8 @@ class VideoDelayFigures(_Figures):
     median_error_ms: float
     p99_dev_ms: float
     max_dev_ms: float
+    by_second_ms: tuple[tuple[int, float], ...]
+    """(second since the first packet left, median delay in it)."""
 
 
 class HoleFigures(_Figures):
@@ -131,7 +133,7 @@ class VerifyReport(_Figures):
     delay_ms: float | None
     delay_error_ms: float | None
     output_start_ms: float
-    """Timestamp of the output recording's first packet: where its players' time 0 lies on the wire."""
+    """Earliest presentation timestamp in the output recording: where a player's time 0 lies on the wire."""
     video: VideoFigures | None
     sync: SyncFigures | None
     video_delay: VideoDelayFigures | None

@@ -65,6 +65,11 @@ class Recording:
         return min([unit.dts_ns for unit in self.video] + [packet.pts_ns for packet in self.audio])
 
     @property
+    def first_shown_ns(self) -> int:
+        """Presentation timestamp of the first packet of the track that starts first: time 0 of a player."""
+        return min(track[0].pts_ns for track in (self.video, self.audio) if track)
+
+    @property
     def end_ns(self) -> int:
         """Timestamp of the last packet of any track."""
         return max([unit.dts_ns for unit in self.video] + [packet.pts_ns for packet in self.audio])

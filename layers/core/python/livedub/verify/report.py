@@ -93,7 +93,7 @@ def _measure(evidence: Evidence, listening: Listening, bars: tuple[Bar, ...]) ->
         "seconds": round((evidence.output.end_ns - evidence.output.start_ns) / NS_PER_S, 3),
         "delay_ms": _rounded(delay_ms),
         "delay_error_ms": found.tell("delay_error_ms", lambda: _delay_error_ms(evidence)),
-        "output_start_ms": round(evidence.output.start_ns / NS_PER_MS, 3),
+        "output_start_ms": round(evidence.output.first_shown_ns / NS_PER_MS, 3),
         "video": found.tell("video", lambda: _video(evidence)),
         "video_delay": found.tell("video_delay", lambda: _video_delay(evidence)),
         "sync": found.tell("sync", lambda: measure_sync(evidence)),
@@ -180,6 +180,7 @@ def _video_delay(evidence: Evidence) -> VideoDelayFigures:
         median_error_ms=round(delays.median_ms() - nominal_ms, 3),
         p99_dev_ms=round(delays.deviation_ms(nominal_ms, 99.0), 3),
         max_dev_ms=round(delays.deviation_ms(nominal_ms, 100.0), 3),
+        by_second_ms=delays.by_second_ms(),
     )
 
 
