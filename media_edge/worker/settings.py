@@ -107,7 +107,10 @@ class WorkerSettings(BaseSettings):
         default=-14.0, ge=-60, le=0, description="Level of the original where it is ducked under the dub."
     )
     aac_bitrate: int = Field(
-        default=128_000, ge=32_000, le=512_000, description="Bits per second of the output's AAC."
+        default=160_000,
+        ge=32_000,
+        le=512_000,
+        description="Bits per second of the output's AAC. The dub hides coding noise from ears, the music under it does not.",
     )
 
     state_dir: Path = Field(
