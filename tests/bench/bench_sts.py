@@ -85,6 +85,25 @@ def cpu_seconds() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
+class Bystanders:
+    """How much of the machine others used meanwhile: more than a little of it, and wall times say nothing."""
+
+    def __init__(self) -> None:
+        self._started_s, self._busy_s, self._own_s = time.perf_counter(), busy_seconds(), cpu_seconds()
+
+    @property
+    def cores(self) -> float:
+        elapsed_s = time.perf_counter() - self._started_s
+        others_s = (busy_seconds() - self._busy_s) - (cpu_seconds() - self._own_s)
+        return round(max(0.0, others_s / elapsed_s), 2)
+
+
+def busy_seconds() -> float:
+    """CPU time of everything on this machine since it started, proc(5): all but idle and iowait."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
 def word_errors(reference: str, heard: str) -> tuple[int, int]:
     """Edits (substitutions, insertions, deletions) and the number of reference words."""
     wanted, got = words_of(reference), words_of(heard)
@@ -247,12 +266,16 @@ async def measure() -> dict[str, object]:
     try:
         for source, target, sentences in (("es", "en", SPANISH), ("en", "es", ENGLISH)):
             clips = await make_clips(pipeline, source, sentences)
+            bystanders = Bystanders()
             rows = [
                 await measure_clip(pipeline, clip, number, source, target, told=number % 2 == 0)
                 for number, clip in enumerate(clips)
             ]
             direction = summary(rows)
+            direction["cores_used_by_others"] = bystanders.cores
+            bystanders = Bystanders()
             direction["rtf_two_in_flight"] = round(await throughput(pipeline, clips, source, target), 3)
+            direction["cores_used_by_others_two_in_flight"] = bystanders.cores
             direction["texts"] = [row.texts for row in rows]
             report[f"{source}->{target}"] = direction
     finally:

