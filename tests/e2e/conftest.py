@@ -1,16 +1,13 @@
 """A rig per test, clips per machine."""
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-sys.path.insert(0, str(Path(__file__).parent))
-from rig import Rig, clip_cache
-
 from local.sync_clip import sync_clip
+from tests.e2e.rig import Rig, clip_cache
 
 
 @pytest_asyncio.fixture

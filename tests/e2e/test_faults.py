@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import Rig
 
 from livedub.verify.recording import read_recording
 from local.processes import ChildProcess
+from tests.e2e.rig import Rig
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow, pytest.mark.timeout(240)]
 

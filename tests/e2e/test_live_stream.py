@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import Rig
+
+from tests.e2e.rig import Rig
 
 pytestmark = [pytest.mark.realtime, pytest.mark.timeout(180)]
 

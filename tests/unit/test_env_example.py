@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from media_edge.worker.settings import WorkerSettings
-
 from gpu_handler.settings import StsSettings
 from livedub.settings import render_env_example
+from media_edge.worker.settings import WorkerSettings
 
 EXAMPLE = Path(__file__).resolve().parents[2] / ".env.example"
 GROUPS = [

@@ -1,7 +1,6 @@
 """Dubbing files: what is copied, what is replaced, what is refused."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import av
@@ -14,9 +13,7 @@ from livedub.dubbing.media_file import dub_media_file
 from livedub.dubbing.session import DubbingSession
 from livedub.dubbing.virtual import VirtualClock
 from livedub.errors import InvalidInputError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from programme import DUB_HZ, RATE, SPEECH_HZ, ScriptedSts, config, level
+from tests.unit.livedub.dubbing.programme import DUB_HZ, RATE, SPEECH_HZ, ScriptedSts, config, level
 
 BURSTS = "0.5*sin(2*PI*200*t)*(between(t\\,1\\,2.5)+between(t\\,4\\,6))"
 

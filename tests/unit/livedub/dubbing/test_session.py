@@ -1,7 +1,6 @@
 """The session on a virtual and on a hand-moved clock."""
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from livedub.dubbing.session import DubbingSession
 from livedub.dubbing.virtual import VirtualClock, dub_programme
 from livedub.sts.contract import ErrorCode, Stage, Status, StsError, StsRequest, StsResult
 from livedub.sts.errors import StsBreakerOpen, StsUnavailable
-
-sys.path.insert(0, str(Path(__file__).parent))
-from programme import (
+from tests.unit.livedub.dubbing.programme import (
     DUB_HZ,
     RATE,
     SPEECH_HZ,
