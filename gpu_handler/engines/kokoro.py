@@ -30,7 +30,7 @@ _SPEED_INPUTS = (0.8, 0.9, 1.0, 1.1, 1.2)
 """Measured pace over four voices by the model's `speed` input.
 
 The model rounds each phoneme to whole frames of 25 ms, so pace does not follow the input in a line: 1.3 gives 1.21, 1.4
-already 1.53 with words lost (word error rate 0.15 to 0.3). Beyond 1.2 stretching sounds better.
+already 1.53, with up to a quarter of the words no longer understood. Beyond 1.2 stretching sounds better.
 """
 
 _LANGUAGE_OF_PREFIX = {"a": "en", "b": "en", "e": "es", "f": "fr", "i": "it", "p": "pt"}

@@ -1,8 +1,8 @@
 """Whisper through CTranslate2: the encoder runs once, transcript and English translation decode from its output.
 
 Whisper pads every clip to 30 s, which makes short clips cost as much as long ones. Its encoder takes fewer frames
-just as well, so a fragment is padded to `STS_WHISPER_CONTEXT_MS` only; below about 8 s it starts to repeat itself
-(`tests/bench/bench_sts.py --sweep` measures it).
+almost as well, so a fragment is padded to `STS_WHISPER_CONTEXT_MS` only (`tests/bench/bench_sts.py --sweep` measures
+accuracy and time by context).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gpu_handler.settings import StsSettings
 _FRAMES_PER_SECOND = 100
 _MAX_CONTEXT_FRAMES = 3_000
 _TAIL_FRAMES = 200
-"""Silence kept behind the clip: Whisper ends a sentence more surely when it hears it end."""
+"""Silence kept behind the clip: with one second of it, one of five sentences was translated over and over."""
 
 _PROMPT_TOKENS = 64
 _TOKENS_PER_SECOND = 12
