@@ -11,8 +11,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
-from rich.table import Table
 
 from local.media_servers.base import MediaServer
 from local.processes import ChildProcess, ProcessError
@@ -70,26 +68,24 @@ async def _run_beside(keeper: WorkerKeeper, vital: tuple[ChildProcess, ...]) -> 
 def _print_urls(console: Console, server: MediaServer, options: UpOptions) -> None:
     stream_id = options.stream_id
     obs_server, obs_key = server.obs_settings(stream_id)
-    publish = server.publish_url(stream_id)
-    play = server.play_url(stream_id, "out")
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    table.add_row(
-        "Publish with OBS",
-        f"Settings > Stream > Custom: Server [green]{obs_server}[/]  Stream Key [green]{obs_key}[/]",
-    )
-    ffmpeg = shlex.join(["ffmpeg", "-re", "-i", "INPUT.mp4", "-c", "copy", *ffmpeg_publish_args(publish)])
-    table.add_row("or with ffmpeg", escape(ffmpeg))
-    table.add_row("Watch", f"{server.watch_url(stream_id)}  (a browser)")
-    table.add_row("", f"{server.hls_url(stream_id)}  (VLC, Safari, hls players)")
-    table.add_row("", escape(shlex.join(["ffplay", *ffmpeg_play_args(play)])))
-    if server.host != options.stack.bind:
-        table.add_row("", f"Other machines name this machine's address instead of {server.host}.")
+    publish = ffmpeg_publish_args(server.publish_url(stream_id))
+    play = ffmpeg_play_args(server.play_url(stream_id, "out"))
     spoken = f"{options.stack.source} to {options.stack.target}, {options.stack.delay_ms / 1000:g} s later"
-    console.print(
-        Panel(table, title=f"livedub is up: {spoken} ({server.kind}); Ctrl-C ends it"), soft_wrap=True
-    )
+    lines = [
+        f"[bold green]livedub is up[/]: {spoken} ({server.kind}). Ctrl-C ends it.",
+        "",
+        "[bold]Publish[/]",
+        f"  OBS     Settings > Stream > Custom: Server {obs_server}  Stream Key {obs_key}",
+        f"  ffmpeg  {escape(shlex.join(['ffmpeg', '-re', '-i', 'INPUT.mp4', '-c', 'copy', *publish]))}",
+        "[bold]Watch[/]",
+        f"  browser {server.watch_url(stream_id)}",
+        f"  HLS     {server.hls_url(stream_id)}",
+        f"  ffplay  {escape(shlex.join(['ffplay', *play]))}",
+    ]
+    if server.host != options.stack.bind:
+        lines.append(f"Other machines name this machine's address instead of {server.host}.")
+    # Not boxed and not wrapped: these lines are there to be copied.
+    console.print("\n".join(lines), soft_wrap=True, highlight=False)
 
 
 def _print_event(console: Console, stream_id: str, event: WorkerEvent) -> None:
