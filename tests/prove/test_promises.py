@@ -23,7 +23,8 @@ FIGURES = ("seconds", "delay_ms", "video", "sync", "video_delay", "fragments", "
 
 def figures(report: dict[str, Any]) -> dict[str, Any]:
     audio = {name: report["audio"][name] for name in ("holes", "max_gap_ms", "lag_ms")}
-    return {**{name: report[name] for name in FIGURES}, "audio": audio}
+    delay = {name: value for name, value in report["video_delay"].items() if name != "by_second_ms"}
+    return {**{name: report[name] for name in FIGURES}, "video_delay": delay, "audio": audio}
 
 
 async def dub(rig: Rig, clip: Path, seconds: float, *, rate: float = 1.0, **settings: Any) -> dict[str, Any]:
@@ -42,8 +43,12 @@ def assert_promised(report: dict[str, Any], *, median_ms: float) -> None:
     assert report["video"]["overlap"] >= 0.95
     assert abs(report["sync"]["median_ms"]) <= median_ms
     assert report["sync"]["max_abs_ms"] <= 25
-    assert abs(report["video_delay"]["median_error_ms"]) <= 60
     assert report["audio"]["holes"] == 0
+
+
+def assert_delay_kept(report: dict[str, Any]) -> None:
+    assert abs(report["video_delay"]["median_error_ms"]) <= 60
+    assert report["video_delay"]["p99_dev_ms"] <= 60
 
 
 @pytest.mark.timeout(240)
@@ -51,6 +56,7 @@ async def test_a_minute_over_rtmp(rig: Rig, keep: Keep):
     report = await dub(rig, sync_clip("standard", 60, clip_cache()), 60)
     keep("rtmp_60s", figures(report))
     assert_promised(report, median_ms=5)
+    assert_delay_kept(report)
 
 
 @pytest.mark.timeout(240)
@@ -70,6 +76,7 @@ async def test_a_minute_over_rtsp(rig: Rig, keep: Keep):
     await rig.supervisor.start(ProcessSpec("rtsp", argv, cwd=REPOSITORY), ready=line_ready("ready"))
     url = f"rtsp://127.0.0.1:{port}/live/{STREAM_ID}/in"
     report = await dub(rig, sync_clip("standard", 60, clip_cache()), 60, input_url=url)
+    # The bridge that stands in for an RTSP server adds a delay of its own: D by the wall clock cannot be told here.
     keep("rtsp_60s", figures(report))
     assert_promised(report, median_ms=10)
 
@@ -80,6 +87,7 @@ async def test_ten_minutes_of_a_drifting_publisher(rig: Rig, keep: Keep, ppm: in
     report = await dub(rig, sync_clip("standard", 600, clip_cache()), 600, rate=1 + ppm / 1e6)
     keep(f"drift_{'plus' if ppm > 0 else 'minus'}_200ppm_600s", figures(report))
     assert_promised(report, median_ms=5)
+    assert_delay_kept(report)
 
 
 @pytest.mark.models
