@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from heapq import merge
 from typing import Protocol
@@ -22,11 +22,15 @@ _KEYFRAME_PATIENCE_NS = 3 * NS_PER_S
 _HEALTHY_NS = 5 * NS_PER_S
 
 
+DueTag = tuple[bytes, int]
+"""An FLV tag and the local time at which it must leave, in nanoseconds."""
+
+
 class Publisher(Protocol):
     """One publishing session: takes tags with the local time at which each must leave."""
 
-    def push(self, tag: bytes, due_ns: int) -> None:
-        """Send `tag` when local time reaches `due_ns`."""
+    def push(self, tags: Sequence[DueTag]) -> None:
+        """Send each tag when local time reaches its due time; `tags` are in order of time."""
         ...
 
     def poll(self) -> None:
@@ -125,9 +129,15 @@ class Egress:
 
     def send(self, units: Iterable[MediaUnit], now_ns: int) -> None:
         """Hand over units in the order of `sending_ns`."""
-        for unit in units:
-            if self._publisher is not None and self._may_send(unit, now_ns):
-                self._send_unit(self._publisher, unit)
+        if self._publisher is None:
+            return
+        ready = [unit for unit in units if self._may_send(unit, now_ns)]
+        if not ready:
+            return
+        # Units handed over together span a fraction of a second, in which the map does not bend noticeably.
+        first_ns = sending_ns(ready[0])
+        offset_ns = self._due_ns(first_ns) - first_ns
+        self._publisher.push([tag for unit in ready for tag in self._due_tags(unit, offset_ns)])
 
     def finish(self) -> None:
         """Let what was handed over play out, then unpublish; `finished` tells when."""
@@ -202,18 +212,22 @@ class Egress:
             return False
         return True
 
-    def _send_unit(self, publisher: Publisher, unit: MediaUnit) -> None:
+    def _due_tags(self, unit: MediaUnit, offset_ns: int) -> list[DueTag]:
+        """The unit as a tag, after the headers it needs."""
         media_ns = sending_ns(unit)
         stamp_ms = flv.to_timestamp_ms(media_ns + self._delay_ns)
         # Due times come from a map that may bend; the sink wants them in order.
-        due_ns = self._last_due_ns = max(self._due_ns(media_ns), self._last_due_ns)
+        due_ns = self._last_due_ns = max(media_ns + offset_ns, self._last_due_ns)
+        tags: list[bytes] = []
         if not self._started:
             self._started = True
-            self._push(publisher, flv.pack_metadata(_metadata(unit), stamp_ms), due_ns, media_ns)
+            tags.append(flv.pack_metadata(_metadata(unit), stamp_ms))
         if self._sent_formats.get(type(unit)) != unit.format:
             self._sent_formats[type(unit)] = unit.format
-            self._push(publisher, _pack_header(unit, stamp_ms), due_ns, media_ns)
-        self._push(publisher, self._pack(unit, stamp_ms), due_ns, media_ns)
+            tags.append(_pack_header(unit, stamp_ms))
+        tags.append(self._pack(unit, stamp_ms))
+        self._pending.extend((due_ns, media_ns) for _ in tags)
+        return [(tag, due_ns) for tag in tags]
 
     def _pack(self, unit: MediaUnit, stamp_ms: int) -> bytes:
         if isinstance(unit, AudioUnit):
@@ -222,10 +236,6 @@ class Egress:
         return flv.pack_video(
             unit.data, keyframe=unit.keyframe, timestamp_ms=stamp_ms, composition_ms=composition_ms
         )
-
-    def _push(self, publisher: Publisher, tag: bytes, due_ns: int, media_ns: int) -> None:
-        publisher.push(tag, due_ns)
-        self._pending.append((due_ns, media_ns))
 
 
 def in_sending_order(*tracks: Iterable[MediaUnit]) -> Iterable[MediaUnit]:

@@ -85,6 +85,7 @@ class InputTimeline:
                 mapped.append(self._map(arrival, self._offset_ns))
         if self._offset_ns is None and self._ready_to_anchor():
             mapped = self._anchor()
+        self._learn(mapped)
         return mapped
 
     def _ready_to_anchor(self) -> bool:
@@ -143,11 +144,19 @@ class InputTimeline:
             )
         else:
             mapped = AudioUnit(unit.pts_ns + offset_ns, unit.data, unit.format)
-        media_ns = sending_ns(mapped)
-        self.clock.observe(media_ns, arrival.local_ns)
-        if self._newest_media_ns is None or media_ns > self._newest_media_ns:
-            self._newest_media_ns = media_ns
         return Arrival(mapped, arrival.local_ns)
+
+    def _learn(self, mapped: list[Arrival]) -> None:
+        """Show the clock what arrived: of units seen at the same moment, the latest in media time was delayed least."""
+        newest_ns: int | None = None
+        for index, arrival in enumerate(mapped):
+            media_ns = sending_ns(arrival.unit)
+            newest_ns = media_ns if newest_ns is None else max(newest_ns, media_ns)
+            if index + 1 == len(mapped) or mapped[index + 1].local_ns != arrival.local_ns:
+                self.clock.observe(newest_ns, arrival.local_ns)
+                newest_ns = None
+            if self._newest_media_ns is None or media_ns > self._newest_media_ns:
+                self._newest_media_ns = media_ns
 
     def _jumped(self, arrival: Arrival) -> bool:
         """Whether time stamps broke off: far back on their own track, or far ahead of real time."""

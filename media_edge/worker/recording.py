@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from media_edge.worker.egress import Publisher
+from media_edge.worker.egress import DueTag, Publisher
 from media_edge.worker.flv import FILE_HEADER
 
 logger = logging.getLogger(__name__)
@@ -53,10 +54,11 @@ class RecordedPublisher:
         self._publisher = publisher
         self._file = file
 
-    def push(self, tag: bytes, due_ns: int) -> None:
+    def push(self, tags: Sequence[DueTag]) -> None:
         """As `Publisher.push`."""
-        self._file.write(tag)
-        self._publisher.push(tag, due_ns)
+        for tag, _ in tags:
+            self._file.write(tag)
+        self._publisher.push(tags)
 
     def poll(self) -> None:
         """As `Publisher.poll`."""

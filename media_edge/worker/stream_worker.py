@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -86,6 +87,9 @@ class StreamWorker:
         )
         watchdog = Watchdog(self._settings.watchdog_ms * NS_PER_MS, partial(exit_wedged, ExitCode.WEDGED))
         watchdog.start()
+        # What is loaded by now lives as long as the process: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         if self._forwarder is not None:
             self._forwarder.start()
         try:

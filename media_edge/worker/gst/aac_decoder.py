@@ -26,7 +26,7 @@ class AacDecoder:
     def __init__(self, audio_format: AudioFormat) -> None:
         self._pipeline = Pipeline(
             "appsrc name=aac format=time max-bytes=0 max-buffers=512 "
-            "! aacparse ! avdec_aac ! audioconvert "
+            "! avdec_aac ! audioconvert "
             f"! audio/x-raw,format=F32LE,layout=interleaved,channels={PROGRAMME_CHANNELS} "
             "! appsink name=pcm sync=false async=false max-buffers=512"
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from media_edge.worker.egress import DueTag
 from media_edge.worker.endpoints import Endpoint
 from media_edge.worker.gst.pipeline import Pipeline, quote
 from media_edge.worker.gst.typelibs import Gst
@@ -9,6 +12,8 @@ from media_edge.worker.gst.typelibs import Gst
 _CONNECT_TIMEOUT_S = 5
 _CHUNK_BYTES = 60_000
 """RTMP chunk size: the default of 128 would cut one picture into hundreds of pieces."""
+_GROUP_NS = 25_000_000
+"""Tags due within this time leave together, at the middle of it: each wake-up of the sink costs more than a tag."""
 
 
 class RtmpPublisher:
@@ -31,11 +36,16 @@ class RtmpPublisher:
         self._finished = False
         self._pipeline.play()
 
-    def push(self, tag: bytes, due_ns: int) -> None:
-        """Send `tag` when local time reaches `due_ns`."""
-        buffer = Gst.Buffer.new_wrapped(tag)
-        buffer.pts = due_ns
-        self._source.push_buffer(buffer)
+    def push(self, tags: Sequence[DueTag]) -> None:
+        """Send each tag when local time reaches its due time, neighbours together; `tags` are in order of time."""
+        for group in _neighbours(tags):
+            due_ns = (group[0][1] + group[-1][1]) // 2
+            buffers = Gst.BufferList.new()
+            for tag, _ in group:
+                buffer = Gst.Buffer.new_wrapped(tag)
+                buffer.pts = due_ns
+                buffers.insert(-1, buffer)
+            self._source.push_buffer_list(buffers)
 
     def finish(self) -> None:
         """Unpublish once everything pushed has left; `finished` tells when."""
@@ -67,3 +77,15 @@ class RtmpPublisher:
     def close(self) -> None:
         """Disconnect at once; may take as long as a socket needs to be shut down."""
         self._pipeline.stop()
+
+
+def _neighbours(tags: Sequence[DueTag]) -> Iterator[list[DueTag]]:
+    """Runs of tags that are due within `_GROUP_NS` of the first of them."""
+    group: list[DueTag] = []
+    for tag in tags:
+        if group and tag[1] - group[0][1] > _GROUP_NS:
+            yield group
+            group = []
+        group.append(tag)
+    if group:
+        yield group

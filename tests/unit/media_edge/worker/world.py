@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ from livedub.dubbing.fragment import RenderedBlock
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S
 from livedub.timeline.origin import TimelineOrigin
 from media_edge.worker.audio_input import AudioInput, DecodedAudio
-from media_edge.worker.egress import Egress
+from media_edge.worker.egress import DueTag, Egress
 from media_edge.worker.flv import FlvTag, TagType, read_tags
 from media_edge.worker.ingest import IngestKeeper
 from media_edge.worker.input_timeline import InputTimeline
@@ -194,9 +194,9 @@ class Wire:
         self.closed = False
         self.failure: str | None = "refused" if world.output_refused() else None
 
-    def push(self, tag: bytes, due_ns: int) -> None:
+    def push(self, tags: Sequence[DueTag]) -> None:
         assert not self.closed
-        self._queue.append((due_ns, tag))
+        self._queue.extend((due_ns, tag) for tag, due_ns in tags)
 
     def poll(self) -> None:
         now_ns = self._world.now_ns
