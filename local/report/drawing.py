@@ -12,6 +12,7 @@ from livedub.verify.track import AudioTrack
 
 _TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
 _TICK_SPACING = 70
+_LABEL_WIDTH = 32
 _FLOOR = 0.012
 """Least height of a waveform, so that silence is a line and not nothing."""
 
@@ -33,7 +34,8 @@ class TimeAxis:
         seconds = self.end_s - self.start_s
         step = next((tick for tick in _TICKS_S if self.width * tick / seconds >= _TICK_SPACING), _TICKS_S[-1])
         first = int(np.ceil(self.start_s / step)) * step
-        return [(self.x(at_s), clock(at_s)) for at_s in range(first, int(self.end_s) + 1, step)]
+        ticks = [(self.x(at_s), clock(at_s)) for at_s in range(first, int(self.end_s) + 1, step)]
+        return [(x, label) for x, label in ticks if x <= self.width - _LABEL_WIDTH]
 
 
 def clock(at_s: float) -> str:
