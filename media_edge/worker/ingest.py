@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from livedub.timeline.clock import NS_PER_MS
+from livedub.timeline.clock import NS_PER_MS, NS_PER_S
 from media_edge.worker.units import Arrival
 
 logger = logging.getLogger(__name__)
@@ -99,14 +99,17 @@ class IngestKeeper:
             self._session = None
 
     def _received(self, now_ns: int) -> None:
-        self._last_arrival_ns = now_ns
+        absent_ns, self._last_arrival_ns = now_ns - self._last_arrival_ns, now_ns
         if self._delivering:
             return
         self._delivering = True
         self._told_absent = False
         self._backoff_ns = _FIRST_BACKOFF_NS
         self.sessions += 1
-        logger.info("Input %s is being received.", self._name)
+        if self.sessions == 1:
+            logger.info("Input %s is being received.", self._name)
+        else:
+            logger.info("Input %s is back after %.1f s.", self._name, absent_ns / NS_PER_S)
 
     def _tell_problem(self, sentence: str) -> None:
         # A publisher that keeps trying with the wrong codec would fill the log.

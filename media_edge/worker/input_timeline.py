@@ -98,6 +98,7 @@ class InputTimeline:
         best = min(self._held, key=lambda arrival: arrival.local_ns - sending_ns(arrival.unit))
         utc_ns = self._utc_now_ns() - (self._local_now_ns() - best.local_ns)
         pts_ns = sending_ns(best.unit)
+        story = "begins here"
         if self._stored is None:
             first_ns = min(sending_ns(arrival.unit) for arrival in self._held) // NS_PER_MS * NS_PER_MS
             self._stored = TimelineOrigin.begin(
@@ -108,6 +109,8 @@ class InputTimeline:
             )
         else:
             offset_ns = self._next_offset(self._stored, pts_ns, utc_ns, best.local_ns)
+            same = offset_ns == self._stored.media_offset_ns
+            story = "goes on with the publisher's own time" if same else "goes on by the wall clock"
             self._stored = replace(
                 self._stored,
                 media_offset_ns=offset_ns,
@@ -118,8 +121,15 @@ class InputTimeline:
         self.sessions += 1
         held, self._held = self._held, []
         mapped = [self._map(arrival, self._offset_ns) for arrival in held]
+        begins_ns = min(sending_ns(arrival.unit) for arrival in mapped)
         if self.sessions == 1:
-            self.first_media_ns = min(sending_ns(arrival.unit) for arrival in mapped)
+            self.first_media_ns = begins_ns
+        logger.info(
+            "Input session %d lies at %.3f s of the stream's timeline, which %s.",
+            self.sessions,
+            begins_ns / NS_PER_S,
+            story,
+        )
         return mapped
 
     def _next_offset(self, origin: TimelineOrigin, pts_ns: int, utc_ns: int, local_ns: int) -> int:

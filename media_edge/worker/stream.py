@@ -135,7 +135,7 @@ class Stream:
         self._input_open = False
         self._tracks: set[type] = set()
         self._told_missing_track = False
-        self._video_format: VideoFormat | None = None
+        self._formats: dict[str, VideoFormat | AudioFormat] = {}
         self._draining_until_ns: int | None = None
         self._finishing = False
 
@@ -233,9 +233,10 @@ class Stream:
         self._input_open = True
         self._tracks.add(type(unit))
         if isinstance(unit, VideoUnit):
-            self._tell_format(unit.format)
+            self._tell_format("Video", unit.format)
             self._video.push(unit)
         else:
+            self._tell_format("Audio", unit.format)
             self._audio.push(unit)
         if self._output is None:
             self._output = self._start_output()
@@ -251,7 +252,6 @@ class Stream:
             delay_ns=timing.delay_ns,
             lead_ns=timing.mixer_lead_ns,
         )
-        logger.info("Media begins at %.3f s of the stream's timeline.", first_ns / NS_PER_S)
         return _Output(
             mixer,
             self._make_encoder(mixer.position),
@@ -285,10 +285,11 @@ class Stream:
             self._finishing = True
             self._egress.finish()
 
-    def _tell_format(self, video_format: VideoFormat) -> None:
-        if video_format != self._video_format:
-            logger.info("Video is %s%s.", video_format, "" if self._video_format is None else " from now on")
-            self._video_format = video_format
+    def _tell_format(self, track: str, media_format: VideoFormat | AudioFormat) -> None:
+        before = self._formats.get(track)
+        if media_format is not before and media_format != before:
+            logger.info("%s is %s%s.", track, media_format, "" if before is None else " from now on")
+        self._formats[track] = media_format
 
     def _watch_tracks(self, now_ns: int) -> None:
         if self._told_missing_track or now_ns - self._session_began_ns < _TRACK_PATIENCE_NS:

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 _REPORT_NS = NS_PER_S
 _SAVE_NS = 10 * NS_PER_S
 _DRAIN_MARGIN_NS = 5 * NS_PER_S
+_CLOSE_BOUND_S = 5.0
 _PAGE_BYTES = resource.getpagesize()
 
 
@@ -78,7 +79,6 @@ class StreamWorker:
 
         Raises:
             InvalidInputError: the stored timeline cannot be read.
-            ConfigurationError: the stored timeline has another delay.
             MissingPrerequisiteError: a model is not installed.
         """
         stored = self._load_origin()
@@ -98,7 +98,10 @@ class StreamWorker:
             watchdog.stop()
             if self._forwarder is not None:
                 await self._forwarder.aclose()
-            await self._parts.aclose()
+            try:
+                await asyncio.wait_for(self._parts.aclose(), _CLOSE_BOUND_S)
+            except TimeoutError:
+                logger.warning("Not every part could be closed within %.0f s.", _CLOSE_BOUND_S)
             if self._saving is not None:
                 await asyncio.wait({self._saving}, timeout=2.0)
 
@@ -239,10 +242,11 @@ class StreamWorker:
     def _load_origin(self) -> TimelineOrigin | None:
         origin = self._store.load(self._settings.stream_id)
         if origin is not None and origin.delay_ms != self._settings.delay_ms:
-            raise ConfigurationError(
-                f"WORKER_DELAY_MS is {self._settings.delay_ms}, but this stream's timeline was begun with "
-                f"{origin.delay_ms}: its time would jump.",
-                remedy="Keep the delay, or delete the stored timeline to begin a new one.",
+            # Harmless: a restart loses the old delay's worth of media, so even a shorter one never goes back in time.
+            logger.warning(
+                "D is %d ms from now on, it was %d ms: output time steps by the difference.",
+                self._settings.delay_ms,
+                origin.delay_ms,
             )
         return origin
 
@@ -303,7 +307,7 @@ def run_worker(settings: WorkerSettings) -> ExitCode:
     try:
         events = EventLogFile(settings.events_path) if settings.events_path else None
         if settings.metrics_port:
-            metrics.serve(settings.metrics_host, settings.metrics_port)
+            _serve_metrics(metrics, settings)
         store = TimelineFileStore(settings.state_dir.expanduser())
         worker = StreamWorker(settings, store=store, progress=progress, metrics=metrics, events=events)
         code = asyncio.run(_run_until_stopped(worker))
@@ -321,6 +325,17 @@ def run_worker(settings: WorkerSettings) -> ExitCode:
         progress.close()
     logger.info("The worker ends: %s (exit code %d).", code.name.lower().replace("_", " "), code)
     return code
+
+
+def _serve_metrics(metrics: WorkerMetrics, settings: WorkerSettings) -> None:
+    try:
+        metrics.serve(settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"WORKER_METRICS_HOST {settings.metrics_host} and WORKER_METRICS_PORT {settings.metrics_port} cannot be "
+            f"listened on: {error.strerror}.",
+            remedy="Choose a free port, or 0 to switch metrics off.",
+        ) from error
 
 
 async def _run_until_stopped(worker: StreamWorker) -> ExitCode:

@@ -24,6 +24,9 @@ class TimelineFileStore:
             InvalidInputError: the file exists and is no origin.
         """
         path = self._path(stream_id)
+        # A worker that was killed while it saved left a file that nobody will finish.
+        for unfinished in self._folder.glob(f".{stream_id}.*.tmp"):
+            unfinished.unlink(missing_ok=True)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -17,11 +17,35 @@ class VideoFormat:
         return f"H.264 {self.width}x{self.height}" if self.width else "H.264"
 
 
+_AAC_RATES_HZ = (
+    96_000,
+    88_200,
+    64_000,
+    48_000,
+    44_100,
+    32_000,
+    24_000,
+    22_050,
+    16_000,
+    12_000,
+    11_025,
+    8_000,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
     """AAC parameters: an AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1)."""
 
     codec_data: bytes
+
+    def __str__(self) -> str:
+        if len(self.codec_data) < 2:
+            return "AAC"
+        bits = int.from_bytes(self.codec_data[:2], "big")
+        index, channels = bits >> 7 & 0xF, bits >> 3 & 0xF
+        rate = f" {_AAC_RATES_HZ[index]} Hz" if index < len(_AAC_RATES_HZ) else ""
+        return f"AAC{rate}, {channels} channel{'' if channels == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)

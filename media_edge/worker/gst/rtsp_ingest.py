@@ -55,7 +55,8 @@ class RtspIngest:
         self._first_audio_pts_ns: int | None = None
         self._ended: str | None = None
         self._last_arrival_ns = local_now_ns()
-        self._pipeline.element("source").connect("pad-added", self._link)
+        self._rtspsrc = self._pipeline.element("source")
+        self._on_pad = self._rtspsrc.connect("pad-added", self._link)
         self._pipeline.play()
 
     @property
@@ -79,6 +80,8 @@ class RtspIngest:
 
     def close(self) -> None:
         """Disconnect; returns before a stuck socket does."""
+        # A connected handler holds this object and the pipeline for good: sockets would pile up.
+        self._rtspsrc.disconnect(self._on_pad)
         self._pipeline.stop()
 
     def _end(self, now_ns: int) -> str | None:

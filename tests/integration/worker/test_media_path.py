@@ -156,12 +156,19 @@ async def test_no_publisher_ever_ends_with_its_code(rig: WorkerRig):
     assert worker.progress[-1] == {"event": "end", "exit_code": 3, "outcome": "source_lost"}
 
 
-async def test_another_delay_than_the_timeline_has_is_refused(rig: WorkerRig, clip: Path):
-    first = await rig.worker()
+async def test_another_delay_after_a_restart_never_takes_output_time_back(rig: WorkerRig, clip: Path):
+    recorder = await rig.record(out=rig.server.play_url(STREAM_ID, "out"))
     publisher = await rig.publish(clip)
-    await first.until_state("buffering")
-    await rig.supervisor.stop(first.child)
-    second = await rig.worker(delay_ms=3_000)
-    assert await second.ended() == 2
-    assert second.said("WORKER_DELAY_MS")
+    first = await rig.worker(delay_ms=3_000)
+    await first.until(lambda line: (line.get("output_media_ms") or 0) > 2_000)
+    os.kill(first.child.pid, signal.SIGKILL)
+    await first.ended()
+    second = await rig.worker(delay_ms=2_000, generation=1)
+    await second.until(lambda line: (line.get("output_media_ms") or 0) > 6_000)
+    await rig.supervisor.stop(second.child)
     await rig.supervisor.stop(publisher)
+    await rig.supervisor.stop(recorder)
+    stamps = [unit.dts_ns for unit in read_recording(rig.recording("out")).video]
+    assert stamps == sorted(stamps)
+    assert second.said("D is 2000 ms from now on")
+    assert second.said("goes on with the publisher's own time")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from media_edge.worker.flv import pack_audio
 from media_edge.worker.gst.pipeline import local_now_ns
 from media_edge.worker.gst.publisher import RtmpPublisher
 from media_edge.worker.gst.rtmp_ingest import RtmpIngest
+from media_edge.worker.gst.rtsp_ingest import RtspIngest
 
 BOUND_S = 10.0
 
@@ -91,3 +94,29 @@ async def test_an_ingest_of_nobody_ends_with_a_reason():
         assert "refused" in str(ingest.ended)
     finally:
         ingest.close()
+
+
+@pytest.mark.parametrize("scheme", ["rtmp", "rtsp"])
+async def test_asking_again_and_again_keeps_no_socket_open(scheme: str):
+    address = parse_endpoint("TEST", f"{scheme}://127.0.0.1:{free_port()}/live/rig/in", (scheme,))
+
+    async def attempt() -> None:
+        ingest = (
+            RtmpIngest(address, idle_timeout_s=5, on_problem=lambda _: None)
+            if scheme == "rtmp"
+            else RtspIngest(address, latency_ms=0, idle_timeout_s=5, on_problem=lambda _: None)
+        )
+        try:
+            await until(lambda: ingest.poll() == [] and ingest.ended is not None)
+        finally:
+            ingest.close()
+
+    await attempt()
+    before = open_files()
+    for _ in range(25):
+        await attempt()
+    await until(lambda: gc.collect() >= 0 and open_files() <= before + 6)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

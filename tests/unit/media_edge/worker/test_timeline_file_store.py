@@ -50,3 +50,11 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path, text: str):
     (tmp_path / "stadium.timeline.json").write_text(text)
     with pytest.raises(InvalidInputError, match="Delete the"):
         TimelineFileStore(tmp_path).load("stadium")
+
+
+def test_what_a_killed_worker_left_unfinished_is_cleared_away(tmp_path: Path):
+    store = TimelineFileStore(tmp_path)
+    store.save("stadium", ORIGIN)
+    (tmp_path / ".stadium.x1.tmp").write_text("{")
+    assert store.load("stadium") == ORIGIN
+    assert [path.name for path in tmp_path.iterdir()] == ["stadium.timeline.json"]
