@@ -38,7 +38,6 @@ _TITLES = {
     "dub_share": "Speech dubbed",
     "onset": "Dub starts on time",
     "readiness": "Ready before needed",
-    "sts_speed": "Dubbing speed",
     "translation_recall": "Meaning heard",
     "mixed_wer": "Words heard in the mix",
     "back_wer": "Words heard in the dub",

@@ -373,7 +373,6 @@ def test_figures_of_the_event_log(programme: Path, carry: Carry):
     assert report["worker"] == {"cpu_percent": 8.5, "rss_bytes": 123_456}
     assert report["predicates"]["dub_share"] is False
     assert report["predicates"]["readiness"] is False
-    assert report["predicates"]["sts_speed"] is True
 
 
 def arrivals(path: Path, packets: list[tuple[str, int]]) -> None:

@@ -22,6 +22,10 @@ _NO_ATTENUATION_LIMIT_DB = 100.0
 _DFN3_DELAY_MS = 30
 """Algorithmic delay of DeepFilterNet 3, found by cross-correlation; a test measures it again."""
 
+_SPEECH_GAIN = np.float32(1.1)
+"""The model takes out a little less voice than there is: over music 4.5 dB under the speech, scaling its estimate by
+1.1 brought the background from 7.15 to 7.59 dB SI-SDR against its stem (1.0 and 1.2 are both worse)."""
+
 
 class SpeechSeparator(Protocol):
     """Estimates the speech in a mono programme, `delay_samples` after it was fed."""
@@ -73,7 +77,7 @@ class DeepFilterSeparator:
             self._in[:] = pending[first : first + self._frame]
             process(self._state, source, target + first * speech.itemsize)
         self._rest = pending[whole:].copy()
-        return speech
+        return speech * _SPEECH_GAIN
 
     def close(self) -> None:
         """Free the model; safe to call twice."""

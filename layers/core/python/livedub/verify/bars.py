@@ -101,7 +101,6 @@ BARS: tuple[Bar, ...] = (
         "ms",
         "margin before the mixer's deadline, 5th percentile",
     ),
-    Bar("sts_speed", "sts.rtf", AT_MOST, 0.6, "", "STS wall time over audio time"),
     Bar(
         "translation_recall",
         "translation_recall",
