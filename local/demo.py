@@ -14,7 +14,9 @@ from rich.console import Console
 
 from livedub.cli.verify import checks_table
 from livedub.errors import InvalidInputError
-from local.captions import cues, read_events, render_vtt
+from livedub.timeline.clock import NS_PER_MS
+from livedub.timeline.subtitles import cues_from_events, render_webvtt
+from livedub.verify.json_lines import read_json_lines
 from local.clips import prepare_input, to_mp4
 from local.demo_view import DemoView
 from local.processes import ChildProcess, ProcessError, ProcessSpec, Supervisor
@@ -277,12 +279,12 @@ async def _write_results(
 ) -> None:
     await to_mp4(steps, files.input_flv, files.out / "in.mp4")
     await to_mp4(steps, files.output_flv, files.out / "out.mp4")
-    found = cues(
-        read_events(files.events),
-        delay_ms=options.stack.delay_ms,
-        recording_start_ms=float(report["output_start_ms"]),
+    cues = cues_from_events(
+        (event for _, event in read_json_lines(files.events)),
+        delay_ns=options.stack.delay_ms * NS_PER_MS,
+        recording_start_ns=round(report["output_start_ms"] * NS_PER_MS),
     )
-    (files.out / "out.vtt").write_text(render_vtt(found), encoding="utf-8")
+    (files.out / "out.vtt").write_text(render_webvtt(cues), encoding="utf-8")
     if options.page:
         from local.report.html import write_report  # noqa: PLC0415 - heavy, and not always wanted
 
