@@ -125,14 +125,14 @@ def _pluck(note: int) -> NDArray[np.float64]:
 def _bass(note: int) -> NDArray[np.float64]:
     time_s = _time_s(2 * _BEAT_S)
     body = np.sin(2 * np.pi * _hz(note - 12) * time_s) + 0.25 * np.sin(2 * np.pi * _hz(note) * time_s)
-    return 0.26 * np.minimum(1.0, time_s / 0.01) * np.exp(-1.2 * time_s) * body
+    return 0.34 * np.minimum(1.0, time_s / 0.01) * np.exp(-1.2 * time_s) * body
 
 
 def _drum() -> NDArray[np.float64]:
     """A soft kick: a tone that falls from 120 to 50 Hz."""
     time_s = _time_s(0.35)
     phase = 2 * np.pi * (50 * time_s + 70 / 18 * (1 - np.exp(-18 * time_s)))
-    return 0.4 * np.minimum(1.0, time_s / 0.002) * np.exp(-11 * time_s) * np.sin(phase)
+    return 0.5 * np.minimum(1.0, time_s / 0.002) * np.exp(-11 * time_s) * np.sin(phase)
 
 
 def _brush(generator: np.random.Generator, *, accent: bool) -> NDArray[np.float64]:

@@ -214,3 +214,23 @@ def test_a_long_clip_says_the_script_again(tmp_path: Path):
 def test_an_impossible_recipe_is_named(field: str, value: object):
     with pytest.raises(ConfigurationError, match=field):
         ClipRecipe(**{field: value})  # pyright: ignore[reportArgumentType]
+
+
+def test_lines_are_spoken_by_the_service_s_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STS_PROFILE", "mock")
+    lines = [
+        Line("hola", "es/mock", tmp_path / "a.wav"),
+        Line("hola otra vez " * 9, "es/mock", tmp_path / "b.wav"),
+    ]
+
+    module.speak_with_packaged_voices(lines)
+
+    short, longer = (module.read_mono(line.out) for line in lines)
+    assert 0 < len(short) < len(longer)
+
+
+def test_a_voice_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STS_PROFILE", "mock")
+
+    with pytest.raises(MissingPrerequisiteError, match="xx/nobody"):
+        module.speak_with_packaged_voices([Line("hola", "xx/nobody", tmp_path / "a.wav")])
