@@ -218,15 +218,11 @@ def test_an_impossible_recipe_is_named(field: str, value: object):
 
 def test_lines_are_spoken_by_the_service_s_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STS_PROFILE", "mock")
-    lines = [
-        Line("hola", "es/mock", tmp_path / "a.wav"),
-        Line("hola otra vez " * 9, "es/mock", tmp_path / "b.wav"),
-    ]
+    lines = [Line(text, "es/mock", tmp_path / f"{text}.wav") for text in ("hola", "adiós")]
 
     module.speak_with_packaged_voices(lines)
 
-    short, longer = (module.read_mono(line.out) for line in lines)
-    assert 0 < len(short) < len(longer)
+    assert all(rms_dbfs(module.read_mono(line.out)) > -60 for line in lines)
 
 
 def test_a_voice_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
