@@ -332,6 +332,10 @@ def test_a_publisher_that_returned_with_new_timestamps_is_followed(
     assert report["video"]["identical_share"] == 1.0
     assert report["video"]["offset_max_dev_ms"] <= 1
     assert report["audio"]["resets"] == 0
+    assert [hole["cause"] for hole in report["audio"]["hole_list"]] == [
+        "pts_gap"
+    ]  # the pause between the two
+    assert report["audio"]["lag_ms"] == pytest.approx(0, abs=0.5)
 
 
 def test_figures_of_the_event_log(programme: Path, carry: Carry):
