@@ -124,7 +124,11 @@ def sync_events(path: Path, takes: tuple[AudioTrack, ...], pattern: SyncPattern 
         CannotTell: its first pictures do not carry the pattern.
     """
     events: list[SyncEvent] = []
-    for take, flashes in zip(takes, _flashes(path, pattern), strict=False):
+    flashes_of_takes = list(_flashes(path, pattern))
+    if len(takes) == 1:
+        # Pictures may step where sound does not; then they are still on the one timeline that the sound is on.
+        flashes_of_takes = [[flash for flashes in flashes_of_takes for flash in flashes]]
+    for take, flashes in zip(takes, flashes_of_takes, strict=False):
         onsets_ns = beep_onsets_ns(take, pattern)
         for flash in flashes:
             if not flash.settled or not len(onsets_ns):
