@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from livedub.timeline.clock import NS_PER_S
 from media_edge.worker.endpoints import Endpoint
 from media_edge.worker.gst.pipeline import Pipeline, buffer_bytes, local_now_ns, quote
 from media_edge.worker.gst.typelibs import Gst, GstApp
 from media_edge.worker.h264 import video_format
+from media_edge.worker.sync_gate import SyncGate
 from media_edge.worker.units import Arrival, AudioFormat, AudioUnit, MediaUnit, VideoFormat, VideoUnit
 
 _Unit = TypeVar("_Unit", VideoUnit, AudioUnit)
 
 _CONNECT_TIMEOUT_US = 5_000_000
 _MAX_QUEUED_UNITS = 1024
+_REPORT_WAIT_NS = 2 * NS_PER_S
 _DEPAYLOADERS = {"H264": "h264", "MPEG4-GENERIC": "aac", "MP4A-LATM": "latm"}
 
 
@@ -34,7 +37,7 @@ class RtspIngest:
         idle_timeout_s: int,
         on_problem: Callable[[str], None],
     ) -> None:
-        self._idle_timeout_ns = idle_timeout_s * 1_000_000_000
+        self._idle_timeout_ns = idle_timeout_s * NS_PER_S
         self._on_problem = on_problem
         self._unknown: set[str] = set()
         self._pipeline = Pipeline(
@@ -55,8 +58,14 @@ class RtspIngest:
         self._first_audio_pts_ns: int | None = None
         self._ended: str | None = None
         self._last_arrival_ns = local_now_ns()
-        self._rtspsrc = self._pipeline.element("source")
-        self._on_pad = self._rtspsrc.connect("pad-added", self._link)
+        self._gate = SyncGate(_REPORT_WAIT_NS)
+        self._reported: set[int] = set()
+        self._tracks = 0
+        source = self._pipeline.element("source")
+        self._handlers: list[tuple[Any, int]] = [
+            (source, source.connect("pad-added", self._link)),
+            (source, source.connect("new-manager", self._meet_manager)),
+        ]
         self._pipeline.play()
 
     @property
@@ -76,17 +85,20 @@ class RtspIngest:
             self._last_arrival_ns = now_ns
         elif self._ended is None:
             self._ended = self._end(now_ns)
-        return [Arrival(unit, now_ns) for unit in units]
+        arrivals = [Arrival(unit, now_ns) for unit in units]
+        return self._gate.admit(arrivals, synchronised=self._synchronised(), now_ns=now_ns)
 
     def close(self) -> None:
         """Disconnect; returns before a stuck socket does."""
         # A connected handler holds this object and the pipeline for good: sockets would pile up.
-        self._rtspsrc.disconnect(self._on_pad)
+        while self._handlers:
+            element, handler = self._handlers.pop()
+            element.disconnect(handler)
         self._pipeline.stop()
 
     def _end(self, now_ns: int) -> str | None:
         if now_ns - self._last_arrival_ns > self._idle_timeout_ns:
-            return f"nothing arrived for {self._idle_timeout_ns // 1_000_000_000} s"
+            return f"nothing arrived for {self._idle_timeout_ns // NS_PER_S} s"
         return next((event.text for event in self._pipeline.events() if event.kind in {"error", "eos"}), None)
 
     def _link(self, _source: Gst.Element, pad: Any) -> None:
@@ -99,6 +111,19 @@ class RtspIngest:
             self._unknown.add(encoding)
             return
         pad.link(sink)
+        self._tracks += 1
+
+    def _meet_manager(self, _source: Gst.Element, manager: Any) -> None:
+        """Listen for RTCP of the RTP sessions below; runs on rtspsrc's thread, once."""
+        self._handlers.append((manager, manager.connect("on-ssrc-active", self._hear_report)))
+
+    def _hear_report(self, _manager: Any, session: int, _ssrc: int) -> None:
+        """A track's sender reported; runs on a streaming thread, every few seconds."""
+        self._reported.add(session)
+
+    def _synchronised(self) -> bool:
+        """Whether every track has had a sender report."""
+        return 0 < self._tracks <= len(self._reported)
 
     def _has_own_time(self, unit: AudioUnit) -> bool:
         """Whether its PTS is its own: what was sent before the session's start is stamped with the start."""

@@ -62,7 +62,7 @@ async def test_rtsp_in_comes_out_in_sync(rig: WorkerRig, clip: Path):
     ]
     await rig.supervisor.start(ProcessSpec("rtsp", argv, cwd=REPOSITORY), ready=line_ready("ready"))
     recorder = await rig.record_both()
-    worker = await rig.worker(input_url=f"rtsp://127.0.0.1:{port}/live/{STREAM_ID}/in")
+    worker = await rig.worker(delay_ms=4_000, input_url=f"rtsp://127.0.0.1:{port}/live/{STREAM_ID}/in")
     publisher = await rig.publish(clip, seconds=16)
     await publisher.wait()
     assert await worker.ended() == 4
