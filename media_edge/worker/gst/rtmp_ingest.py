@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from livedub.timeline.clock import NS_PER_S
 from media_edge.worker.endpoints import Endpoint
 from media_edge.worker.flv_demux import FlvDemux
 from media_edge.worker.gst.pipeline import Pipeline, buffer_bytes, local_now_ns, quote
@@ -18,14 +19,18 @@ class RtmpIngest:
 
     rtmp2src hands out FLV tags as they came off the wire. They are read here rather than by flvdemux, which repairs
     time stamps per track and would shift the tracks against each other where a publisher restarts its encoder.
+    A silent connection is noticed here too: rtmp2src's `idle-timeout` corrupts the heap when a server refuses the
+    connection (GStreamer 1.22).
     """
 
     def __init__(self, endpoint: Endpoint, *, idle_timeout_s: int, on_problem: Callable[[str], None]) -> None:
         self._demux = FlvDemux(on_problem)
+        self._idle_timeout_ns = idle_timeout_s * NS_PER_S
+        self._last_arrival_ns = local_now_ns()
         self._pipeline = Pipeline(
             f"rtmp2src host={quote(endpoint.host)} port={endpoint.port} scheme={endpoint.scheme} "
             f"application={quote(endpoint.app)} stream={quote(endpoint.playpath)} "
-            f"timeout={_CONNECT_TIMEOUT_S} idle-timeout={idle_timeout_s} "
+            f"timeout={_CONNECT_TIMEOUT_S} "
             f"! appsink name=tags sync=false async=false max-buffers={_MAX_QUEUED_TAGS}"
         )
         self._sink = self._pipeline.sink("tags")
@@ -44,9 +49,16 @@ class RtmpIngest:
         while (sample := self._sink.try_pull_sample(0)) is not None:
             units = self._demux.read(buffer_bytes(sample.get_buffer()))
             arrivals.extend(Arrival(unit, now_ns) for unit in units)
-        if not arrivals and self._ended is None:
-            self._ended = next((e.text for e in self._pipeline.events() if e.kind in {"error", "eos"}), None)
+        if arrivals:
+            self._last_arrival_ns = now_ns
+        elif self._ended is None:
+            self._ended = self._end(now_ns)
         return arrivals
+
+    def _end(self, now_ns: int) -> str | None:
+        if now_ns - self._last_arrival_ns > self._idle_timeout_ns:
+            return f"nothing arrived for {self._idle_timeout_ns // NS_PER_S} s"
+        return next((event.text for event in self._pipeline.events() if event.kind in {"error", "eos"}), None)
 
     def close(self) -> None:
         """Disconnect; may take as long as a socket needs to be shut down."""
