@@ -50,4 +50,4 @@ lock: ## resolve pyproject.toml into locks/*.txt again
 	@setup/lock.sh
 
 clean: ## remove what was built here (not the models)
-	@rm -rf .venv .setup build out
+	@rm -rf .venv .setup .tools build out cdk.out infra/node_modules

@@ -11,6 +11,8 @@ compile() {
 
 compile pyproject.toml --all-extras --group dev "$@" --output-file locks/dev.txt
 echo "uv" | compile - --constraint locks/dev.txt --output-file locks/bootstrap.txt
-for runtime in worker sts-cpu; do
+for runtime in worker sts-cpu functions agent relay; do
   compile pyproject.toml --extra "$runtime" --constraint locks/dev.txt --output-file "locks/$runtime.txt"
 done
+echo "aws-sam-cli==1.170.0" | compile --no-deps - --output-file locks/lambda-emulator.txt
+.venv/bin/npm install --prefix infra --package-lock-only --omit-lockfile-registry-resolved --silent

@@ -64,11 +64,41 @@ make_python_environment() {
   digest "${inputs[@]}" >"$STAMPS/python"
 }
 
+# The Lambda runtime interface emulator (Apache-2.0) comes inside the SAM CLI's wheel; nothing else of it is used.
+fetch_lambda_emulator() {
+  if unchanged lambda-emulator locks/lambda-emulator.txt && [ -x .tools/aws-lambda-rie ]; then
+    return 0
+  fi
+  say "fetching the Lambda runtime interface emulator"
+  local unpacked binary
+  unpacked=$(mktemp -d)
+  .venv/bin/uv pip install --quiet --python .venv/bin/python --target "$unpacked" --no-deps --require-hashes -r locks/lambda-emulator.txt
+  binary=$unpacked/samcli/local/rapid/aws-lambda-rie-$(uname -m | sed 's/aarch64/arm64/')
+  [ -f "$binary" ] || fail "the SAM CLI's wheel has no ${binary##*/}: this machine's processor is not supported"
+  install -D -m 755 "$binary" .tools/aws-lambda-rie
+  rm -rf "$unpacked"
+  digest locks/lambda-emulator.txt >"$STAMPS/lambda-emulator"
+}
+
+# The cdk command; its library is a Python package and came with locks/dev.txt.
+install_cdk() {
+  local inputs=(infra/package.json infra/package-lock.json)
+  if unchanged cdk "${inputs[@]}" && [ -x infra/node_modules/.bin/cdk ]; then
+    return 0
+  fi
+  say "installing the cdk command from infra/package-lock.json"
+  PATH="$PWD/.venv/bin:$PATH" npm ci --prefix infra --silent --no-audit --no-fund >"$STAMPS/npm.log" 2>&1 ||
+    fail "npm ci failed; the end of $STAMPS/npm.log says why: $(tail -n 3 "$STAMPS/npm.log")"
+  digest "${inputs[@]}" >"$STAMPS/cdk"
+}
+
 fetch_models() {
   .venv/bin/python -m gpu_handler models fetch
 }
 
 install_debian_packages
 make_python_environment
+fetch_lambda_emulator
+install_cdk
 fetch_models
 say "ready"
