@@ -1,0 +1,1 @@
+"""Exactly one worker per stream: life cycle, lease, hooks, outcomes and reconcile as pure rules, and their stores."""
