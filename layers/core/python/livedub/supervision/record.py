@@ -68,7 +68,9 @@ class Source:
 
     source_id: str
     since_ms: int
+    """By the relay's clock, as are the path lists that are compared with it."""
     absent_since_ms: int | None = None
+    """By the relay's clock."""
     gone_source_ids: tuple[str, ...] = ()
     """The latest sources known to have left: their late or repeated `publish` hooks start nothing."""
 
@@ -87,6 +89,8 @@ class Lease:
         publish_token_hash: sha256 (hex) of the token that may publish `out` in this generation.
         acquired_at_ms: when this generation was acquired.
         claimed_at_ms: when an agent took it; None before.
+        ended_at_ms: when this generation's worker was found to be over: nothing may act for it any more. The execution
+            keeps the lease to start the next generation, or to release. None while it may still act.
     """
 
     generation: int = 0
@@ -98,6 +102,7 @@ class Lease:
     publish_token_hash: str = ""
     acquired_at_ms: int = 0
     claimed_at_ms: int | None = None
+    ended_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class StreamRecord:
         timeline: the TimelineOrigin as its JSON object; None before the first run.
         restarts_ms: when the latest restarts happened, oldest first; what the budget counts.
         degraded_until_ms: no automatic start before; None when healthy.
+        drained_source_id: the publisher that was on when the stream was drained; any other one starts it again.
     """
 
     stream_id: str
@@ -136,6 +142,7 @@ class StreamRecord:
     timeline: Mapping[str, int] | None = None
     restarts_ms: tuple[int, ...] = ()
     degraded_until_ms: int | None = None
+    drained_source_id: str = ""
     last_outcome: Outcome | None = None
     last_detail: str = ""
     journal: tuple[JournalEntry, ...] = ()

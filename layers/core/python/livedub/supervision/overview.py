@@ -1,0 +1,106 @@
+"""One stream in a few words: what `livedub streams list` shows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from livedub.supervision.contract import Wire
+from livedub.supervision.lease import expired, unwanted
+from livedub.supervision.policy import SupervisionPolicy
+from livedub.supervision.record import Desired, Phase, StreamRecord
+
+State = Literal[
+    "idle",
+    "starting",
+    "waiting_for_capacity",
+    "running",
+    "source_absent",
+    "restarting",
+    "draining",
+    "stopped",
+    "degraded",
+    "unattended",
+]
+
+
+class StreamOverview(Wire):
+    """What an operator wants to know of a stream first. Times are Unix milliseconds."""
+
+    stream_id: str
+    state: State
+    why: str
+    desired: str
+    generation: int
+    agent: str
+    since_ms: int | None
+    source: str
+    source_present: bool
+    restarts: int
+    settings_revision: int
+    last_outcome: str
+    last_detail: str
+
+
+def overview(record: StreamRecord, now_ms: int, policy: SupervisionPolicy) -> StreamOverview:
+    """The stream as an operator sees it at `now_ms`."""
+    state, why, since_ms = _state(record, now_ms, policy)
+    return StreamOverview(
+        stream_id=record.stream_id,
+        state=state,
+        why=why,
+        desired=record.desired.value,
+        generation=record.lease.generation,
+        agent=record.lease.agent_id,
+        since_ms=since_ms,
+        source=record.source.source_id if record.source else "",
+        source_present=record.source_present,
+        restarts=len([at for at in record.restarts_ms if at > now_ms - policy.restart_window_s * 1_000]),
+        settings_revision=record.settings_revision,
+        last_outcome=record.last_outcome.value if record.last_outcome else "",
+        last_detail=record.last_detail,
+    )
+
+
+def _state(record: StreamRecord, now_ms: int, policy: SupervisionPolicy) -> tuple[State, str, int | None]:
+    if record.lease.phase is Phase.FREE:
+        return _free(record, now_ms, policy)
+    return _owned(record, now_ms, policy)
+
+
+def _free(record: StreamRecord, now_ms: int, policy: SupervisionPolicy) -> tuple[State, str, int | None]:
+    last_ms = record.journal[-1].at_ms if record.journal else None
+    if record.desired is Desired.STOPPED:
+        return "stopped", "stopped by an operator; start it again with `livedub streams start`", last_ms
+    if record.degraded_until_ms is not None and now_ms < record.degraded_until_ms:
+        left_s = -(-(record.degraded_until_ms - now_ms) // 1_000)
+        why = f"restart budget spent ({record.last_detail or 'no detail'}); tried again in {left_s} s"
+        return "degraded", why, last_ms
+    reason = unwanted(record, now_ms, policy)
+    if reason or not record.source_present:
+        absent_ms = record.source.absent_since_ms if record.source else None
+        return "idle", reason or "the publisher is gone", absent_ms
+    since_ms = record.source.since_ms if record.source else None
+    return "starting", "a publisher is on; waiting for its execution", since_ms
+
+
+def _owned(record: StreamRecord, now_ms: int, policy: SupervisionPolicy) -> tuple[State, str, int | None]:
+    lease = record.lease
+    if expired(lease, now_ms, policy):
+        return "unattended", "nobody renews the lease; reconcile starts it anew", lease.expires_at_ms
+    if record.desired is not Desired.RUNNING:
+        return "draining", f"{record.desired.value} by an operator; the run is ending", lease.acquired_at_ms
+    if lease.ended_at_ms is not None:
+        return "restarting", "the last worker is over; the next one follows", lease.ended_at_ms
+    return _acting(record)
+
+
+def _acting(record: StreamRecord) -> tuple[State, str, int | None]:
+    lease = record.lease
+    if lease.phase is Phase.WAITING_CAPACITY:
+        return "waiting_for_capacity", "no host has a free slot yet", lease.acquired_at_ms
+    if lease.phase is Phase.CLAIMED:
+        return "starting", f"agent {lease.agent_id} is starting the worker", lease.claimed_at_ms
+    if not record.source_present:
+        absent_ms = record.source.absent_since_ms if record.source else None
+        return "source_absent", "the publisher is gone; the worker waits for it to return", absent_ms
+    return "running", f"on agent {lease.agent_id}", lease.claimed_at_ms
