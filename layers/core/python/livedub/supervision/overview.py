@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from livedub.supervision.contract import Wire
 from livedub.supervision.lease import expired, unwanted
@@ -29,16 +32,47 @@ class StreamOverview(Wire):
     stream_id: str
     state: State
     why: str
-    desired: str
-    generation: int
-    agent: str
+    """One line; empty when there is nothing to say."""
     since_ms: int | None
-    source: str
-    source_present: bool
+    generation: int
+    agent_id: str
+    source_id: str
+    """The publisher of the original that is on; empty when none is."""
     restarts: int
-    settings_revision: int
+    """What counts against the restart budget at the moment."""
     last_outcome: str
     last_detail: str
+
+
+class StreamList(Wire):
+    """`GET /v1/streams`: every stream, by id."""
+
+    streams: list[StreamOverview]
+
+
+class StreamDetail(Wire):
+    """`/v1/streams/{stream_id}` and every change of it. `stream_key` is answered once, by what creates the stream."""
+
+    stream: StreamOverview
+    desired: str
+    settings: dict[str, Any]
+    settings_revision: int
+    stream_key: Annotated[str, Field(repr=False)] = ""
+
+
+class StreamEvent(Wire):
+    """One entry of a stream's journal."""
+
+    at_ms: int
+    event: str
+    generation: int
+    detail: str
+
+
+class StreamEvents(Wire):
+    """`GET /v1/streams/{stream_id}/events`: what happened lately, oldest first."""
+
+    events: list[StreamEvent]
 
 
 def overview(record: StreamRecord, now_ms: int, policy: SupervisionPolicy) -> StreamOverview:
@@ -48,17 +82,42 @@ def overview(record: StreamRecord, now_ms: int, policy: SupervisionPolicy) -> St
         stream_id=record.stream_id,
         state=state,
         why=why,
-        desired=record.desired.value,
-        generation=record.lease.generation,
-        agent=record.lease.agent_id,
         since_ms=since_ms,
-        source=record.source.source_id if record.source else "",
-        source_present=record.source_present,
-        restarts=len([at for at in record.restarts_ms if at > now_ms - policy.restart_window_s * 1_000]),
-        settings_revision=record.settings_revision,
+        generation=record.lease.generation,
+        agent_id=record.lease.agent_id,
+        source_id=record.source.source_id if record.source and record.source_present else "",
+        restarts=sum(at_ms > now_ms - policy.restart_window_s * 1_000 for at_ms in record.restarts_ms),
         last_outcome=record.last_outcome.value if record.last_outcome else "",
         last_detail=record.last_detail,
     )
+
+
+def stream_list(records: Iterable[StreamRecord], now_ms: int, policy: SupervisionPolicy) -> StreamList:
+    """All streams in short, by id."""
+    ordered = sorted(records, key=lambda record: record.stream_id)
+    return StreamList(streams=[overview(record, now_ms, policy) for record in ordered])
+
+
+def stream_detail(
+    record: StreamRecord, now_ms: int, policy: SupervisionPolicy, *, stream_key: str = ""
+) -> StreamDetail:
+    """One stream with its settings; `stream_key` only where it was just made."""
+    return StreamDetail(
+        stream=overview(record, now_ms, policy),
+        desired=record.desired.value,
+        settings=dict(record.settings),
+        settings_revision=record.settings_revision,
+        stream_key=stream_key,
+    )
+
+
+def stream_events(record: StreamRecord) -> StreamEvents:
+    """What happened to a stream."""
+    entries = [
+        StreamEvent(at_ms=entry.at_ms, event=entry.event, generation=entry.generation, detail=entry.detail)
+        for entry in record.journal
+    ]
+    return StreamEvents(events=entries)
 
 
 def _state(record: StreamRecord, now_ms: int, policy: SupervisionPolicy) -> tuple[State, str, int | None]:
