@@ -48,12 +48,21 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    """Why the task is over, before anybody asks what follows. `counted` goes on the restart budget."""
+    """Why the task is over, before anybody asks what follows.
+
+    Attributes:
+        outcome: see Outcome.
+        detail: one line.
+        restarts: whether another worker shall follow; else the run is over.
+        counted: whether what follows goes on the restart budget.
+        pauses: whether a restart waits its backoff. Not where time has passed already.
+    """
 
     outcome: Outcome
     detail: str
     restarts: bool
     counted: bool
+    pauses: bool = False
 
 
 def stage_of(state: Mapping[str, Any]) -> Stage:
@@ -141,33 +150,38 @@ def _ending(state: Mapping[str, Any]) -> _Ending:
     stage = stage_of(state)
     if stage == "reported":
         return _reported(state.get("report"))
-    error = _error_name(state)
+    timed_out = _error_name(state) in _TIMEOUTS
+    if stage == "await_host" and timed_out:
+        return _Ending(Outcome.NO_CAPACITY, "no host took the work in time", restarts=True, counted=False)
     if stage == "await_host":
-        if error in _TIMEOUTS:
-            return _Ending(Outcome.NO_CAPACITY, "no host took the work in time", restarts=True, counted=False)
-        return _Ending(
-            Outcome.CRASHED, f"work was not queued: {_error_text(state)}", restarts=True, counted=True
-        )
-    if error in _TIMEOUTS:
+        return _crash(f"work was not queued: {_error_text(state)}")
+    if timed_out:
         return _Ending(Outcome.CRASHED, "the worker's heartbeats stopped", restarts=True, counted=True)
-    return _Ending(
-        Outcome.FENCED, f"supervision was refused: {_error_text(state)}", restarts=True, counted=True
-    )
+    detail = f"supervision was refused: {_error_text(state)}"
+    return _Ending(Outcome.FENCED, detail, restarts=True, counted=True)
 
 
 def _reported(report: object) -> _Ending:
     try:
         work = WorkReport.model_validate(report)
     except ValidationError:
-        return _Ending(Outcome.CRASHED, "the report cannot be read", restarts=True, counted=True)
+        return _crash("the report cannot be read")
     outcome = Outcome(work.outcome)
     code = "" if work.exit_code is None else f" (exit code {work.exit_code})"
     detail = f"{work.detail}{code}".strip()
     if work.host_draining:
         return _Ending(outcome, detail or "the host is going away", restarts=True, counted=False)
-    restarts = outcome in {Outcome.CRASHED, Outcome.FENCED}
-    # A worker that ends although its publisher is on follows another one in no time: that is counted too.
-    return _Ending(outcome, detail, restarts=restarts, counted=outcome is not Outcome.DRAINED)
+    if outcome is Outcome.CRASHED:
+        return _crash(detail or "the worker crashed")
+    # A run that ends although its publisher is on and wanted is followed by another: that is counted too, or a worker
+    # that cannot play the stream would be started for ever. A drained one was asked for.
+    return _Ending(
+        outcome, detail, restarts=outcome is Outcome.FENCED, counted=outcome is not Outcome.DRAINED
+    )
+
+
+def _crash(detail: str) -> _Ending:
+    return _Ending(Outcome.CRASHED, detail, restarts=True, counted=True, pauses=True)
 
 
 def _closed(record: StreamRecord, ending: _Ending, now_ms: int, policy: SupervisionPolicy) -> StreamRecord:
@@ -204,8 +218,8 @@ def _verdict(
         return Verdict("release", ending.outcome, f"{ending.detail}; {reason}" if ending.detail else reason)
     if attempt >= policy.max_attempts_per_execution:
         return _rolling(record, execution, ending.outcome, ending.detail)
-    pause_s = backoff_s(len(record.restarts_ms), policy) if ending.counted else 0
-    if pause_s == 0 or ending.outcome is Outcome.FENCED or ending.detail == "the worker's heartbeats stopped":
+    pause_s = backoff_s(len(record.restarts_ms), policy) if ending.pauses else 0
+    if pause_s == 0:
         return Verdict("restart_now", ending.outcome, ending.detail)
     return Verdict("restart", ending.outcome, ending.detail, backoff_s=pause_s)
 
