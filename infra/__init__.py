@@ -1,0 +1,1 @@
+"""The CDK app. Nothing here is imported by what it deploys."""

@@ -1,0 +1,75 @@
+"""Synthesizes the control plane: `cdk synth -c environment=dev`, or this module by itself with the same context.
+
+Offline: no look-up, no network, nothing built. The same sources give the same template.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import aws_cdk as cdk
+
+from infra.config import EnvironmentConfig, environment_config
+from infra.stacks.control_plane import ControlPlaneStack, Sources
+from livedub.errors import ConfigurationError, LivedubError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_CONTEXT = {
+    # What the cdk command would switch on; here, so that synthesis without it gives the same assembly.
+    "aws:cdk:enable-asset-metadata": True,
+    "aws:cdk:enable-path-metadata": True,
+    "aws:cdk:version-reporting": False,
+    "@aws-cdk/aws-apigateway:disableCloudWatchRole": True,
+    "@aws-cdk/aws-iam:minimizePolicies": True,
+    "@aws-cdk/aws-lambda:createNewPoliciesWithAddToRolePolicy": False,
+    "@aws-cdk/aws-lambda:recognizeLayerVersion": True,
+    "@aws-cdk/core:checkSecretUsage": True,
+    "@aws-cdk/core:enablePartitionLiterals": False,
+    "@aws-cdk/core:target-partitions": ["aws", "aws-us-gov"],
+    "@aws-cdk/customresources:installLatestAwsSdkDefault": False,
+}
+
+
+def stack_name(environment: str) -> str:
+    """The one stack of an environment."""
+    return f"livedub-{environment}-control-plane"
+
+
+def build_app(config: EnvironmentConfig, *, outdir: Path | None = None) -> tuple[cdk.App, ControlPlaneStack]:
+    """The app of one environment and its stack, not synthesized yet."""
+    app = cdk.App(context=_CONTEXT, analytics_reporting=False, outdir=str(outdir) if outdir else None)
+    sources = Sources(
+        functions=ROOT / "functions",
+        shared_layer=ROOT / "layers" / "core",
+        dependencies_layer=ROOT / "build" / "layers" / "dependencies",
+    )
+    return app, ControlPlaneStack(app, stack_name(config.name), config=config, sources=sources)
+
+
+def main() -> None:
+    """Synthesize the environment that the context names into CDK_OUTDIR (cdk.out without it)."""
+    name = cdk.App(analytics_reporting=False).node.try_get_context("environment")
+    if not name:
+        raise ConfigurationError(
+            "no environment is chosen.", remedy="Add -c environment=local, dev, staging or prod."
+        )
+    config = environment_config(str(name))
+    if config.account is None:
+        config = replace(
+            config,
+            account=os.environ.get("CDK_DEFAULT_ACCOUNT"),
+            region=os.environ.get("CDK_DEFAULT_REGION"),
+        )
+    app, _ = build_app(config)
+    app.synth()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LivedubError as error:
+        sys.exit(f"infra: {error}")

@@ -1,0 +1,1 @@
+"""Constructs: one capability each; they know nothing of one another."""

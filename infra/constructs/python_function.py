@@ -1,0 +1,142 @@
+"""One Lambda function from one folder of `functions/`."""
+
+# jsii's generated classes do not match its generated interfaces: parameter names differ.
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import Duration, IgnoreMode, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from livedub.errors import ConfigurationError
+from livedub.settings import variables
+from livedub.supervision.function_settings import FunctionSettings
+
+HANDLER = "handler.handler"
+"""Every folder's `handler.py` has a function of this name."""
+
+NOT_IN_ASSETS = ["__pycache__", "*.pyc", ".*_cache", "*.md"]
+"""Left out of every asset, so that running a test does not change what would be deployed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSetup:
+    """What the functions of one stack share.
+
+    Attributes:
+        source: the folder that holds one folder per function.
+        layers: dependencies and the shared package.
+        log_retention: of each function's own log group.
+        values: every environment variable some function may ask for.
+        policy: variables of SupervisionPolicy where this environment departs from the defaults.
+        log_level: of the functions' own lines.
+    """
+
+    source: Path
+    layers: Sequence[lambda_.LayerVersion]
+    log_retention: logs.RetentionDays
+    values: Mapping[str, str]
+    policy: Mapping[str, str]
+    log_level: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """What one function needs of its own.
+
+    Attributes:
+        description: one sentence for the console.
+        uses: the optional fields of FunctionSettings it reads; it gets no other names.
+        timeout_s: how long one call may take.
+        memory_mb: also decides its share of a processor, and with it the cold start.
+    """
+
+    description: str
+    uses: tuple[str, ...] = ()
+    timeout_s: int = 10
+    memory_mb: int = 512
+
+
+class PythonFunction(lambda_.Function):
+    """A function with its own role and log group; its id is the PascalCase of its folder and a public name."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        spec: FunctionSpec,
+        setup: FunctionSetup,
+        reserved_concurrency: int | None = None,
+    ) -> None:
+        folder = setup.source / folder_name(construct_id)
+        if not (folder / "handler.py").is_file():
+            raise ConfigurationError(
+                f"function {construct_id} has no {folder / 'handler.py'}.",
+                remedy="A function's construct id is the PascalCase of its folder's name.",
+            )
+        log_group = logs.LogGroup(
+            scope,
+            f"{construct_id}Logs",
+            retention=setup.log_retention,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        role = iam.Role(
+            scope,
+            f"{construct_id}Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"Of the function {construct_id} alone.",
+        )
+        log_group.grant_write(role)
+        super().__init__(
+            scope,
+            construct_id,
+            description=spec.description,
+            runtime=lambda_.Runtime.PYTHON_3_11,
+            architecture=lambda_.Architecture.X86_64,
+            handler=HANDLER,
+            code=lambda_.Code.from_asset(str(folder), exclude=NOT_IN_ASSETS, ignore_mode=IgnoreMode.GIT),
+            layers=list(setup.layers),
+            role=role,
+            log_group=log_group,
+            timeout=Duration.seconds(spec.timeout_s),
+            memory_size=spec.memory_mb,
+            tracing=lambda_.Tracing.ACTIVE,
+            reserved_concurrent_executions=reserved_concurrency,
+            environment=_environment(construct_id, spec, setup),
+        )
+
+
+def folder_name(construct_id: str) -> str:
+    """`OnPublish` lies in `on_publish`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", construct_id).lower()
+
+
+def _environment(construct_id: str, spec: FunctionSpec, setup: FunctionSetup) -> dict[str, str]:
+    """The variables of the settings this function uses, the policy, and what Powertools wants to know."""
+    needed = {
+        item.name
+        for field, item in zip(FunctionSettings.model_fields, variables(FunctionSettings), strict=True)
+        if field in spec.uses or FunctionSettings.model_fields[field].is_required()
+    }
+    unknown = sorted(set(spec.uses) - set(FunctionSettings.model_fields)) + sorted(needed - set(setup.values))
+    if unknown:
+        raise ConfigurationError(
+            f"function {construct_id} asks for {', '.join(unknown)}, which the stack does not provide.",
+            remedy="Take fields of FunctionSettings, and give each a value in the stack's FunctionSetup.",
+        )
+    return {
+        **setup.policy,
+        **{name: setup.values[name] for name in sorted(needed)},
+        "POWERTOOLS_SERVICE_NAME": folder_name(construct_id),
+        "POWERTOOLS_METRICS_NAMESPACE": "livedub",
+        "POWERTOOLS_LOG_LEVEL": setup.log_level,
+    }

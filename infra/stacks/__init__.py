@@ -1,0 +1,1 @@
+"""Stacks: they wire constructs together and define no resource themselves."""

@@ -1,0 +1,212 @@
+"""The control plane: who owns which stream, and everything that sees to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from aws_cdk import CfnOutput, Environment, Stack, Tags
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.config import EnvironmentConfig
+from infra.constructs.access_secrets import AccessSecrets
+from infra.constructs.control_api import ControlApi
+from infra.constructs.python_function import FunctionSetup, FunctionSpec, PythonFunction
+from infra.constructs.python_layers import PythonLayers
+from infra.constructs.repair_triggers import RepairTriggers
+from infra.constructs.stream_supervisor import StreamSupervisor, machine_arn
+from infra.constructs.stream_tables import StreamTables
+from infra.constructs.work_queue import WorkQueue
+
+FUNCTIONS: Mapping[str, FunctionSpec] = MappingProxyType(
+    {
+        "OnPublish": FunctionSpec(
+            "Hook: a path got a publisher.",
+            uses=("replay_table", "state_machine_arn", "relay_key_secret"),
+        ),
+        "OnUnpublish": FunctionSpec(
+            "Hook: a path lost its publisher.", uses=("replay_table", "relay_key_secret")
+        ),
+        "AuthorizeMedia": FunctionSpec(
+            "May this connection publish, or play, that path?",
+            uses=("replay_table", "relay_key_secret"),
+        ),
+        "ReconcileStreams": FunctionSpec(
+            "Compares path lists with leases and repairs the difference.",
+            uses=("replay_table", "reports_table", "state_machine_arn", "relay_key_secret"),
+            timeout_s=29,
+        ),
+        "StreamApi": FunctionSpec(
+            "What operators see and ask for.",
+            uses=("state_machine_arn", "api_token_secret"),
+            timeout_s=20,
+        ),
+        "AcquireLease": FunctionSpec("State machine: takes the next generation.", timeout_s=30),
+        "ClassifyOutcome": FunctionSpec("State machine: restart, roll over or release.", timeout_s=30),
+        "ReleaseLease": FunctionSpec(
+            "State machine: frees the lease, and starts anew where a publisher returned.",
+            uses=("state_machine_arn",),
+            timeout_s=30,
+        ),
+        "ExecutionWatch": FunctionSpec(
+            "Releases what an execution that died could not.", uses=("state_machine_arn",), timeout_s=30
+        ),
+    }
+)
+"""By construct id, which is the PascalCase of the folder in functions/ and a public name."""
+
+ROUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "OnPublish": ("POST /v1/hooks/publish",),
+        "OnUnpublish": ("POST /v1/hooks/unpublish",),
+        "AuthorizeMedia": ("POST /v1/media/authorize",),
+        "ReconcileStreams": ("POST /v1/media/paths",),
+        "StreamApi": (
+            "GET /v1/streams",
+            "GET /v1/streams/{stream_id}",
+            "PUT /v1/streams/{stream_id}",
+            "POST /v1/streams/{stream_id}/start",
+            "POST /v1/streams/{stream_id}/stop",
+            "POST /v1/streams/{stream_id}/drain",
+            "PATCH /v1/streams/{stream_id}/settings",
+            "GET /v1/streams/{stream_id}/events",
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the code lies that functions and layers are made of."""
+
+    functions: Path
+    shared_layer: Path
+    dependencies_layer: Path
+
+
+class ControlPlaneStack(Stack):
+    """Tables, queue, state machine, functions and API of one environment."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: EnvironmentConfig, sources: Sources
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            stack_name=construct_id,
+            description=f"livedub: control plane of environment {config.name}",
+            env=Environment(account=config.account, region=config.region),
+            termination_protection=config.stateful_resources_survive,
+        )
+        self.config = config
+        Tags.of(self).add("livedub:environment", config.name)
+        survive = config.stateful_resources_survive
+        self.tables = StreamTables(self, "Tables", streams_survive=survive)
+        self.work = WorkQueue(
+            self, "WorkQueue", capacity_timeout_s=config.checked_policy().capacity_timeout_s
+        )
+        self.secrets = AccessSecrets(self, "Secrets", survive=survive)
+        self.machine_name = f"livedub-{config.name}-stream-supervisor"
+        self.functions = self._functions(sources)
+        self.supervisor = StreamSupervisor(
+            self,
+            "StreamSupervisor",
+            name=self.machine_name,
+            functions=self.functions,
+            work_queue=self.work.queue,
+            streams=self.tables.streams,
+            log_retention=config.log_retention,
+        )
+        self._grant()
+        self.control_api = ControlApi(
+            self,
+            "ControlApi",
+            api_name=f"livedub-{config.name}",
+            routes=ROUTES,
+            functions=self.functions,
+            requests_per_s=config.requests_per_s,
+            burst_requests=config.burst_requests,
+            log_retention=config.log_retention,
+        )
+        RepairTriggers(
+            self,
+            "RepairTriggers",
+            machine=self.supervisor.machine,
+            execution_watch=self.functions["ExecutionWatch"],
+            reconcile_streams=self.functions["ReconcileStreams"],
+        )
+        self._outputs()
+
+    def _functions(self, sources: Sources) -> dict[str, PythonFunction]:
+        layers = PythonLayers(
+            self, "Layers", dependencies=sources.dependencies_layer, shared=sources.shared_layer
+        )
+        setup = FunctionSetup(
+            source=sources.functions,
+            layers=layers.all,
+            log_retention=self.config.log_retention,
+            log_level=self.config.log_level,
+            policy=self.config.policy_variables(),
+            values={
+                "LIVEDUB_STREAMS_TABLE": self.tables.streams.table_name,
+                "LIVEDUB_REPLAY_TABLE": self.tables.replay.table_name,
+                "LIVEDUB_REPORTS_TABLE": self.tables.reports.table_name,
+                "LIVEDUB_STATE_MACHINE_ARN": machine_arn(self, self.machine_name),
+                "LIVEDUB_RELAY_KEY_SECRET": self.secrets.relay_key.secret_arn,
+                "LIVEDUB_API_TOKEN_SECRET": self.secrets.api_token.secret_arn,
+            },
+        )
+        return {
+            construct_id: PythonFunction(
+                self,
+                construct_id,
+                spec=spec,
+                setup=setup,
+                reserved_concurrency=self.config.reserved_concurrency.get(construct_id),
+            )
+            for construct_id, spec in FUNCTIONS.items()
+        }
+
+    def _grant(self) -> None:
+        """Let each function do what it does and no more; `uses` decides, so that names and rights cannot differ."""
+        for construct_id, spec in FUNCTIONS.items():
+            function = self.functions[construct_id]
+            _allow(function, self.tables.streams.table_arn, "dynamodb:GetItem", "dynamodb:PutItem")
+            if "replay_table" in spec.uses:
+                _allow(function, self.tables.replay.table_arn, "dynamodb:PutItem")
+            if "reports_table" in spec.uses:
+                _allow(function, self.tables.reports.table_arn, "dynamodb:PutItem", "dynamodb:Scan")
+            if "relay_key_secret" in spec.uses:
+                _allow(function, self.secrets.relay_key.secret_arn, "secretsmanager:GetSecretValue")
+            if "api_token_secret" in spec.uses:
+                _allow(function, self.secrets.api_token.secret_arn, "secretsmanager:GetSecretValue")
+            if "state_machine_arn" in spec.uses:
+                _allow(function, machine_arn(self, self.machine_name), "states:StartExecution")
+        for construct_id in ("ReconcileStreams", "StreamApi"):
+            _allow(self.functions[construct_id], self.tables.streams.table_arn, "dynamodb:Scan")
+
+    def _outputs(self) -> None:
+        for name, value, meaning in (
+            (
+                "HookApiUrl",
+                self.control_api.api.api_endpoint,
+                "Base URL of the API: hooks, auth and streams.",
+            ),
+            ("StreamsTable", self.tables.streams.table_name, "AGENT_STREAMS_TABLE of the agents."),
+            ("WorkQueueUrl", self.work.queue.queue_url, "AGENT_WORK_QUEUE_URL of the agents."),
+            (
+                "StateMachineArn",
+                self.supervisor.machine.state_machine_arn,
+                "One execution per run of a stream.",
+            ),
+            ("RelayKeySecret", self.secrets.relay_key.secret_arn, "Holds the relays' RELAY_SIGNING_KEY."),
+            ("ApiTokenSecret", self.secrets.api_token.secret_arn, "Holds the operators' LIVEDUB_API_TOKEN."),
+        ):
+            CfnOutput(self, name, value=value, description=meaning)
+
+
+def _allow(function: PythonFunction, resource: str, *actions: str) -> None:
+    function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=[resource]))
