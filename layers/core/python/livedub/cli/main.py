@@ -9,6 +9,7 @@ import typer
 from livedub import __version__
 from livedub.cli.demo import demo
 from livedub.cli.dub import dub
+from livedub.cli.streams import streams
 from livedub.cli.sts import sts
 from livedub.cli.up import up
 from livedub.cli.verify import verify
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 for _command in (demo, up, dub, verify, sts):
     app.command()(_command)
+app.add_typer(streams, name="streams")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag
