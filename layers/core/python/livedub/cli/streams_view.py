@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
@@ -30,33 +29,45 @@ _STATE_STYLES = {
     "idle": "dim",
 }
 _NOTHING = "-"
+_COLUMNS = (
+    ("stream", "left"),
+    ("state", "left"),
+    ("for", "right"),
+    ("gen", "right"),
+    ("restarts", "right"),
+    ("agent", "left"),
+)
+_GAP = "   "
 
 
 def streams_table(answer: StreamList, *, now_ms: int) -> RenderableType:
-    """Every stream in one line, with the reason of its state below where there is one."""
+    """A line for every stream and, below it, the reason of its state over the whole width."""
     if not answer.streams:
         return Text(
             "No streams yet. Publish to rtmp://HOST/live/ID/in, or register one: livedub streams create ID"
         )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    table.add_column("stream", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("for", justify="right", no_wrap=True)
-    table.add_column("gen", justify="right", no_wrap=True)
-    table.add_column("agent", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column("restarts", justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
-    for stream in answer.streams:
-        table.add_row(
+    rows = [
+        (
             Text(stream.stream_id, style="bold"),
             _state(stream),
-            _age(stream.since_ms, now_ms),
-            str(stream.generation),
-            stream.agent_id or _NOTHING,
-            str(stream.restarts),
-            Text(stream.why),
+            Text(_age(stream.since_ms, now_ms)),
+            Text(str(stream.generation)),
+            Text(str(stream.restarts)),
+            Text(stream.agent_id or _NOTHING),
         )
-    return table
+        for stream in answer.streams
+    ]
+    widths = [
+        max(cell.cell_len for cell in (Text(title), *column))
+        for (title, _), column in zip(_COLUMNS, zip(*rows, strict=True), strict=True)
+    ]
+    heading = tuple(Text(title, style="dim") for title, _ in _COLUMNS)
+    lines: list[RenderableType] = [_line(heading, widths)]
+    for stream, row in zip(answer.streams, rows, strict=True):
+        lines.append(_line(row, widths))
+        if stream.why and stream.state != "running":
+            lines.append(Padding(Text(stream.why, style="dim"), (0, 0, 0, widths[0] + len(_GAP))))
+    return Group(*lines)
 
 
 def stream_sheet(detail: StreamDetail, *, now_ms: int) -> RenderableType:
@@ -73,7 +84,13 @@ def stream_sheet(detail: StreamDetail, *, now_ms: int) -> RenderableType:
         parts += [
             Text("stream key", style="bold"),
             Padding(Text(detail.stream_key, style="green"), (0, 0, 0, 2)),
-            Padding(Text("Shown this once. Publish with it: see docs/operations.md."), (0, 0, 0, 2)),
+            Padding(
+                Text(
+                    f"Shown this once. Publish to rtmp://HOST/live/{detail.stream.stream_id}/in?key=KEY",
+                    style="dim",
+                ),
+                (0, 0, 0, 2),
+            ),
         ]
     return Group(*parts)
 
@@ -82,7 +99,7 @@ def events_table(stream_id: str, answer: StreamEvents) -> RenderableType:
     """What happened, one line an event, by this machine's clock."""
     if not answer.events:
         return Text(f"Nothing has happened to {stream_id} yet.")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     table.add_column("at", no_wrap=True, style="dim")
     table.add_column("gen", justify="right", no_wrap=True)
     table.add_column("event", no_wrap=True)
@@ -137,6 +154,18 @@ def _settings(detail: StreamDetail) -> RenderableType:
         table.add_row(name, Text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
     table.add_row("revision", str(detail.settings_revision))
     return table
+
+
+def _line(cells: tuple[Text, ...], widths: list[int]) -> Text:
+    """One row; the last column is as wide as it is, and the line is cut rather than wrapped."""
+    line = Text(no_wrap=True, overflow="ellipsis", end="")
+    for cell, (_, side), width in zip(cells, _COLUMNS, widths, strict=True):
+        padding = " " * (width - cell.cell_len)
+        line.append_text(Text.assemble(padding, cell) if side == "right" else Text.assemble(cell, padding))
+        line.append(_GAP)
+    line.rstrip()
+    line.end = "\n"
+    return line
 
 
 def _state(stream: StreamOverview) -> Text:
