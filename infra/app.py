@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import aws_cdk as cdk
+from cdk_nag import AwsSolutionsChecks
 
 from infra.config import EnvironmentConfig, environment_config
 from infra.stacks.control_plane import ControlPlaneStack, Sources
@@ -22,15 +23,10 @@ _CONTEXT = {
     # What the cdk command would switch on; here, so that synthesis without it gives the same assembly.
     "aws:cdk:enable-asset-metadata": True,
     "aws:cdk:enable-path-metadata": True,
-    "aws:cdk:version-reporting": False,
-    "@aws-cdk/aws-apigateway:disableCloudWatchRole": True,
     "@aws-cdk/aws-iam:minimizePolicies": True,
-    "@aws-cdk/aws-lambda:createNewPoliciesWithAddToRolePolicy": False,
     "@aws-cdk/aws-lambda:recognizeLayerVersion": True,
     "@aws-cdk/core:checkSecretUsage": True,
-    "@aws-cdk/core:enablePartitionLiterals": False,
-    "@aws-cdk/core:target-partitions": ["aws", "aws-us-gov"],
-    "@aws-cdk/customresources:installLatestAwsSdkDefault": False,
+    "@aws-cdk/core:target-partitions": ["aws"],
 }
 
 
@@ -47,6 +43,7 @@ def build_app(config: EnvironmentConfig, *, outdir: Path | None = None) -> tuple
         shared_layer=ROOT / "layers" / "core",
         dependencies_layer=ROOT / "build" / "layers" / "dependencies",
     )
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return app, ControlPlaneStack(app, stack_name(config.name), config=config, sources=sources)
 
 

@@ -6,6 +6,8 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infra.constructs.acknowledged import acknowledge
+
 _NOT_HEX = "ghijklmnopqrstuvwxyz"
 
 
@@ -38,3 +40,9 @@ class AccessSecrets(Construct):
             ),
             removal_policy=removal,
         )
+        for secret in (self.relay_key, self.api_token):
+            acknowledge(
+                secret,
+                "SMG4",
+                "Relays and operators outside the account must get a new value first: docs/deploy.md, Rotate.",
+            )

@@ -16,9 +16,10 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.constructs.acknowledged import acknowledge
 from livedub.errors import ConfigurationError
 from livedub.settings import variables
-from livedub.supervision.function_settings import FunctionSettings
+from livedub.supervision.function_settings import FUNCTION_SETTINGS
 
 HANDLER = "handler.handler"
 """Every folder's `handler.py` has a function of this name."""
@@ -54,13 +55,11 @@ class FunctionSpec:
 
     Attributes:
         description: one sentence for the console.
-        uses: the optional fields of FunctionSettings it reads; it gets no other names.
         timeout_s: how long one call may take.
         memory_mb: also decides its share of a processor, and with it the cold start.
     """
 
     description: str
-    uses: tuple[str, ...] = ()
     timeout_s: int = 10
     memory_mb: int = 512
 
@@ -111,8 +110,12 @@ class PythonFunction(lambda_.Function):
             memory_size=spec.memory_mb,
             tracing=lambda_.Tracing.ACTIVE,
             reserved_concurrent_executions=reserved_concurrency,
-            environment=_environment(construct_id, spec, setup),
+            environment=_environment(construct_id, setup),
         )
+        acknowledge(
+            self, "L1", "Every part of livedub runs on the one Python that Debian's GStreamer bindings have."
+        )
+        acknowledge(role, "IAM5[Resource::*]", "X-Ray has no resources to name.")
 
 
 def folder_name(construct_id: str) -> str:
@@ -120,22 +123,34 @@ def folder_name(construct_id: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", construct_id).lower()
 
 
-def _environment(construct_id: str, spec: FunctionSpec, setup: FunctionSetup) -> dict[str, str]:
-    """The variables of the settings this function uses, the policy, and what Powertools wants to know."""
-    needed = {
-        item.name
-        for field, item in zip(FunctionSettings.model_fields, variables(FunctionSettings), strict=True)
-        if field in spec.uses or FunctionSettings.model_fields[field].is_required()
-    }
-    unknown = sorted(set(spec.uses) - set(FunctionSettings.model_fields)) + sorted(needed - set(setup.values))
+def required_variables(construct_id: str) -> frozenset[str]:
+    """The variables without which this function cannot build its settings.
+
+    Raises:
+        ConfigurationError: FUNCTION_SETTINGS does not know the function.
+    """
+    folder = folder_name(construct_id)
+    if folder not in FUNCTION_SETTINGS:
+        raise ConfigurationError(
+            f"function {construct_id} has no settings class.",
+            remedy=f"Add {folder!r} to FUNCTION_SETTINGS of livedub.supervision.function_settings.",
+        )
+    settings = FUNCTION_SETTINGS[folder]
+    fields = zip(settings.model_fields.values(), variables(settings), strict=True)
+    return frozenset(variable.name for field, variable in fields if field.is_required())
+
+
+def _environment(construct_id: str, setup: FunctionSetup) -> dict[str, str]:
+    required = required_variables(construct_id)
+    unknown = sorted(required - set(setup.values))
     if unknown:
         raise ConfigurationError(
-            f"function {construct_id} asks for {', '.join(unknown)}, which the stack does not provide.",
-            remedy="Take fields of FunctionSettings, and give each a value in the stack's FunctionSetup.",
+            f"function {construct_id} requires {', '.join(unknown)}, which the stack does not provide.",
+            remedy="Give it a value in the stack's FunctionSetup.",
         )
     return {
         **setup.policy,
-        **{name: setup.values[name] for name in sorted(needed)},
+        **{name: setup.values[name] for name in sorted(required)},
         "POWERTOOLS_SERVICE_NAME": folder_name(construct_id),
         "POWERTOOLS_METRICS_NAMESPACE": "livedub",
         "POWERTOOLS_LOG_LEVEL": setup.log_level,

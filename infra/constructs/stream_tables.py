@@ -6,6 +6,8 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
+from infra.constructs.acknowledged import acknowledge
+
 EXPIRY_ATTRIBUTE = "expires_at"
 """Seconds since 1970; DynamoDB deletes the item some time after."""
 
@@ -32,7 +34,7 @@ class StreamTables(Construct):
         self.reports = self._short_lived("Reports", "relay_id")
 
     def _short_lived(self, construct_id: str, key: str) -> dynamodb.Table:
-        return dynamodb.Table(
+        table = dynamodb.Table(
             self,
             construct_id,
             partition_key=_string(key),
@@ -41,6 +43,8 @@ class StreamTables(Construct):
             time_to_live_attribute=EXPIRY_ATTRIBUTE,
             removal_policy=RemovalPolicy.DESTROY,
         )
+        acknowledge(table, "DDB3", "What lies here is worthless after minutes: there is nothing to recover.")
+        return table
 
 
 def _string(name: str) -> dynamodb.Attribute:

@@ -14,7 +14,12 @@ from constructs import Construct
 from infra.config import EnvironmentConfig
 from infra.constructs.access_secrets import AccessSecrets
 from infra.constructs.control_api import ControlApi
-from infra.constructs.python_function import FunctionSetup, FunctionSpec, PythonFunction
+from infra.constructs.python_function import (
+    FunctionSetup,
+    FunctionSpec,
+    PythonFunction,
+    required_variables,
+)
 from infra.constructs.python_layers import PythonLayers
 from infra.constructs.repair_triggers import RepairTriggers
 from infra.constructs.stream_supervisor import StreamSupervisor, machine_arn
@@ -23,37 +28,17 @@ from infra.constructs.work_queue import WorkQueue
 
 FUNCTIONS: Mapping[str, FunctionSpec] = MappingProxyType(
     {
-        "OnPublish": FunctionSpec(
-            "Hook: a path got a publisher.",
-            uses=("replay_table", "state_machine_arn", "relay_key_secret"),
-        ),
-        "OnUnpublish": FunctionSpec(
-            "Hook: a path lost its publisher.", uses=("replay_table", "relay_key_secret")
-        ),
-        "AuthorizeMedia": FunctionSpec(
-            "May this connection publish, or play, that path?",
-            uses=("replay_table", "relay_key_secret"),
-        ),
+        "OnPublish": FunctionSpec("Hook: a path got a publisher."),
+        "OnUnpublish": FunctionSpec("Hook: a path lost its publisher."),
+        "AuthorizeMedia": FunctionSpec("May this connection publish, or play, that path?"),
         "ReconcileStreams": FunctionSpec(
-            "Compares path lists with leases and repairs the difference.",
-            uses=("replay_table", "reports_table", "state_machine_arn", "relay_key_secret"),
-            timeout_s=29,
+            "Compares path lists with leases and repairs the difference.", timeout_s=29
         ),
-        "StreamApi": FunctionSpec(
-            "What operators see and ask for.",
-            uses=("state_machine_arn", "api_token_secret"),
-            timeout_s=20,
-        ),
+        "StreamApi": FunctionSpec("What operators see and ask for.", timeout_s=20),
         "AcquireLease": FunctionSpec("State machine: takes the next generation.", timeout_s=30),
         "ClassifyOutcome": FunctionSpec("State machine: restart, roll over or release.", timeout_s=30),
-        "ReleaseLease": FunctionSpec(
-            "State machine: frees the lease, and starts anew where a publisher returned.",
-            uses=("state_machine_arn",),
-            timeout_s=30,
-        ),
-        "ExecutionWatch": FunctionSpec(
-            "Releases what an execution that died could not.", uses=("state_machine_arn",), timeout_s=30
-        ),
+        "ReleaseLease": FunctionSpec("State machine: frees the lease, starts anew if wanted.", timeout_s=30),
+        "ExecutionWatch": FunctionSpec("Releases what an execution that died could not.", timeout_s=30),
     }
 )
 """By construct id, which is the PascalCase of the folder in functions/ and a public name."""
@@ -171,20 +156,37 @@ class ControlPlaneStack(Stack):
         }
 
     def _grant(self) -> None:
-        """Let each function do what it does and no more; `uses` decides, so that names and rights cannot differ."""
-        for construct_id, spec in FUNCTIONS.items():
-            function = self.functions[construct_id]
-            _allow(function, self.tables.streams.table_arn, "dynamodb:GetItem", "dynamodb:PutItem")
-            if "replay_table" in spec.uses:
-                _allow(function, self.tables.replay.table_arn, "dynamodb:PutItem")
-            if "reports_table" in spec.uses:
-                _allow(function, self.tables.reports.table_arn, "dynamodb:PutItem", "dynamodb:Scan")
-            if "relay_key_secret" in spec.uses:
-                _allow(function, self.secrets.relay_key.secret_arn, "secretsmanager:GetSecretValue")
-            if "api_token_secret" in spec.uses:
-                _allow(function, self.secrets.api_token.secret_arn, "secretsmanager:GetSecretValue")
-            if "state_machine_arn" in spec.uses:
-                _allow(function, machine_arn(self, self.machine_name), "states:StartExecution")
+        """Let each function do what it does and no more.
+
+        The names a function is told are the resources it may use, so that names and rights cannot differ.
+        """
+        rights = {
+            "LIVEDUB_STREAMS_TABLE": (
+                self.tables.streams.table_arn,
+                ("dynamodb:GetItem", "dynamodb:PutItem"),
+            ),
+            "LIVEDUB_REPLAY_TABLE": (self.tables.replay.table_arn, ("dynamodb:PutItem",)),
+            "LIVEDUB_REPORTS_TABLE": (
+                self.tables.reports.table_arn,
+                ("dynamodb:PutItem", "dynamodb:Scan"),
+            ),
+            "LIVEDUB_STATE_MACHINE_ARN": (
+                machine_arn(self, self.machine_name),
+                ("states:StartExecution",),
+            ),
+            "LIVEDUB_RELAY_KEY_SECRET": (
+                self.secrets.relay_key.secret_arn,
+                ("secretsmanager:GetSecretValue",),
+            ),
+            "LIVEDUB_API_TOKEN_SECRET": (
+                self.secrets.api_token.secret_arn,
+                ("secretsmanager:GetSecretValue",),
+            ),
+        }
+        for construct_id, function in self.functions.items():
+            for variable in sorted(required_variables(construct_id)):
+                resource, actions = rights[variable]
+                _allow(function, resource, *actions)
         for construct_id in ("ReconcileStreams", "StreamApi"):
             _allow(self.functions[construct_id], self.tables.streams.table_arn, "dynamodb:Scan")
 
