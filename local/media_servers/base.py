@@ -62,6 +62,11 @@ class MediaServerOptions:
     for its publisher to return.
     `hook_url` gets a form POST when `in` gets and loses its publisher: event (ready, not_ready), path
     (`live/<stream_id>/in`), query, source_type, source_id.
+    `relay_url` is the relay (media_edge.mediamtx.relay) that decides about every publisher and reader instead, and
+    hears of hooks; `hook_url` is left out then. Server and relay need each other's address: choose the relay's port,
+    start the server, then the relay with `control_url` as RELAY_SERVER_API_URL; until the relay answers, nobody is
+    admitted and MediaMTX's own API refuses. Stop the server first: the hooks of its last publishers are still to be
+    told. Without `relay_url` everybody on this machine is admitted.
     """
 
     run_dir: Path
@@ -70,6 +75,7 @@ class MediaServerOptions:
     bind: str = "127.0.0.1"
     idle_publisher_s: int = 120
     hook_url: str | None = None
+    relay_url: str | None = None
 
 
 class MediaServer(ABC):
@@ -106,6 +112,16 @@ class MediaServer(ABC):
         """A page that plays a path in a browser."""
 
     @property
+    @abstractmethod
+    def control_url(self) -> str:
+        """The server's own API on the loopback (RELAY_SERVER_API_URL); known once it has started."""
+
+    @property
+    def rtmp_base_url(self) -> str:
+        """`rtmp://host:port` (RELAY_PLAY_BASE_URL and RELAY_PUBLISH_BASE_URL)."""
+        return f"rtmp://{self.host}:{self.options.rtmp_port}"
+
+    @property
     def host(self) -> str:
         """Where this machine reaches the server."""
         return "127.0.0.1" if self.options.bind in ("0.0.0.0", "::") else self.options.bind  # noqa: S104
@@ -113,7 +129,7 @@ class MediaServer(ABC):
     def publish_url(self, stream_id: str, name: str = "in") -> str:
         """The RTMP URL to publish a path to."""
         path = StreamPath.parse(f"{stream_id}/{name}")
-        return f"rtmp://{self.host}:{self.options.rtmp_port}/{path.path}"
+        return f"{self.rtmp_base_url}/{path.path}"
 
     def play_url(self, stream_id: str, name: str = "out") -> str:
         """The RTMP URL to play a path from."""
@@ -122,4 +138,4 @@ class MediaServer(ABC):
     def obs_settings(self, stream_id: str) -> tuple[str, str]:
         """What OBS calls Server and Stream Key."""
         path = StreamPath.parse(f"{stream_id}/in")
-        return f"rtmp://{self.host}:{self.options.rtmp_port}/{APPLICATION}", path.playpath
+        return f"{self.rtmp_base_url}/{APPLICATION}", path.playpath

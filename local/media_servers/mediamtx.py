@@ -17,7 +17,7 @@ from livedub.errors import ConfigurationError, InvalidInputError, MissingPrerequ
 from local.loopback_client import LoopbackError, http_request
 from local.media_servers.base import APPLICATION, MediaServer, MediaServerOptions, StreamPath
 from local.ports import free_ports, require_free
-from local.processes import ChildProcess, ProcessSpec, Supervisor, http_ready
+from local.processes import ChildProcess, ProcessSpec, Supervisor, tcp_ready
 
 PINNED_VERSION = (1, 20, 1)
 MINIMUM_VERSION = (1, 19, 0)
@@ -97,7 +97,8 @@ class MediaMtx(MediaServer):
         self._api_port, self._metrics_port, self._rtsp_port = free_ports(3)
         self._child = await self._supervisor.start(
             ProcessSpec("mediamtx", (binary, str(config)), env=self._environment(), stop_timeout_s=5),
-            ready=http_ready(self._api("/v3/paths/list")),
+            # The API listens last. It is not asked: it would ask the relay, which may not have started yet.
+            ready=tcp_ready("127.0.0.1", self._api_port),
             ready_timeout_s=10,
         )
 
@@ -122,6 +123,11 @@ class MediaMtx(MediaServer):
                     await http_request("POST", url, timeout_s=_REQUEST_TIMEOUT_S)
                     return True
         return False
+
+    @property
+    @override
+    def control_url(self) -> str:
+        return self._api("")
 
     @override
     def hls_url(self, stream_id: str, name: str = "out") -> str:
@@ -148,8 +154,14 @@ class MediaMtx(MediaServer):
             "MTX_READTIMEOUT": f"{self.options.idle_publisher_s}s",
             "LIVEDUB_MEDIAMTX_HOOK": str(_CONFIG_DIR / "hook.py"),
         }
-        if self.options.hook_url:
-            environment["LIVEDUB_HOOK_URL"] = self.options.hook_url
+        relay_url = self.options.relay_url
+        if relay_url:
+            environment["MTX_AUTHHTTPADDRESS"] = f"{relay_url}/auth"
+        else:
+            environment["MTX_AUTHMETHOD"] = "internal"
+        hook_url = f"{relay_url}/hook" if relay_url else self.options.hook_url
+        if hook_url:
+            environment["LIVEDUB_HOOK_URL"] = hook_url
         return environment
 
     def _api(self, path: str) -> str:

@@ -57,7 +57,9 @@ class NginxRtmp(MediaServer):
         self._run_dir = options.run_dir.resolve()
         self._hls_dir = self._run_dir / "hls"
         trusted = frozenset({options.bind})
-        self._hooks = NginxHooks(self._hls_dir, trusted=trusted, hook_url=options.hook_url)
+        self._hooks = NginxHooks(
+            self._hls_dir, trusted=trusted, hook_url=options.hook_url, relay_url=options.relay_url
+        )
         self._control_port = 0
         self._child: ChildProcess | None = None
         self._cleaner: asyncio.Task[None] | None = None
@@ -105,6 +107,11 @@ class NginxRtmp(MediaServer):
         url = self._control(f"/control/drop/publisher?{query}")
         return (await http_request("GET", url, timeout_s=_REQUEST_TIMEOUT_S)).strip() not in ("", "0")
 
+    @property
+    @override
+    def control_url(self) -> str:
+        return self._control("")
+
     @override
     def hls_url(self, stream_id: str, name: str = "out") -> str:
         path = StreamPath.parse(f"{stream_id}/{name}")
@@ -123,13 +130,16 @@ class NginxRtmp(MediaServer):
         for folder in (self._hls_dir, www_dir, self._run_dir / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_PAGE, www_dir / _PAGE.name)
+        hooks_url = f"http://127.0.0.1:{hook_port}/"
         values = {
             "rtmp_module": RTMP_MODULE,
             "bind": self.options.bind,
             "rtmp_port": self.options.rtmp_port,
             "http_port": self.options.http_port,
             "control_port": self._control_port,
-            "hook_port": hook_port,
+            "hooks_url": hooks_url,
+            # Players are asked about where somebody decides about them; HLS is served to everybody.
+            "on_play": f"on_play {hooks_url};" if self.options.relay_url else "",
             "idle_publisher_s": self.options.idle_publisher_s,
             "hls_dir": _nginx_path(self._hls_dir),
             "www_dir": _nginx_path(www_dir),

@@ -12,15 +12,18 @@ from threading import Thread
 import pytest
 
 from livedub.errors import ConfigurationError
-from local.media_servers.base import StreamPath
+from local.media_servers.base import MediaServerOptions, StreamPath
 from local.media_servers.mediamtx import (
     MINIMUM_VERSION,
     PINNED_VERSION,
+    MediaMtx,
     online_paths,
     parse_version,
     render_config,
 )
+from local.processes import Supervisor
 from media_edge.mediamtx import hook
+from media_edge.mediamtx.relay.settings import RelaySettings
 
 ROOT = Path(__file__).parents[3]
 CONFIG = (ROOT / "media_edge/mediamtx/mediamtx.yml").read_text()
@@ -73,6 +76,30 @@ def test_an_older_version_gets_the_hooks_by_their_older_names():
     assert "runOnReady: python3 $LIVEDUB_MEDIAMTX_HOOK ready\n" in older
     assert "runOnNotReady: python3 $LIVEDUB_MEDIAMTX_HOOK not_ready\n" in older
     assert render_config(CONFIG, (1, 19, 3)) == CONFIG
+
+
+def test_the_relay_decides_about_everything_and_everybody():
+    assert "\nauthMethod: http\nauthHTTPAddress: http://127.0.0.1:9996/auth\nauthHTTPExclude: []\n" in CONFIG
+    assert RelaySettings.model_fields["port"].default == 9996
+    assert RelaySettings.model_fields["host"].default == "127.0.0.1"
+
+
+def server_environment(tmp_path: Path, **options: str) -> dict[str, str]:
+    given = MediaServerOptions(tmp_path, rtmp_port=1935, http_port=8888, **options)  # pyright: ignore[reportArgumentType]
+    return MediaMtx(given, Supervisor(tmp_path))._environment()
+
+
+def test_a_server_is_told_of_its_relay(tmp_path: Path):
+    environment = server_environment(tmp_path, relay_url="http://127.0.0.1:1", hook_url="http://127.0.0.1:2/")
+    assert environment["MTX_AUTHHTTPADDRESS"] == "http://127.0.0.1:1/auth"
+    assert environment["LIVEDUB_HOOK_URL"] == "http://127.0.0.1:1/hook"
+    assert "MTX_AUTHMETHOD" not in environment
+
+
+def test_a_server_without_a_relay_decides_by_itself(tmp_path: Path):
+    environment = server_environment(tmp_path, hook_url="http://127.0.0.1:2/")
+    assert environment["MTX_AUTHMETHOD"] == "internal"
+    assert environment["LIVEDUB_HOOK_URL"] == "http://127.0.0.1:2/"
 
 
 def test_control_and_metrics_listen_on_the_loopback_at_their_ports():

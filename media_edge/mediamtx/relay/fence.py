@@ -1,0 +1,65 @@
+"""Which generation may publish each output here: memory that only moves forward."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from dataclasses import dataclass
+
+_MOST_PATHS = 10_000
+_MOST_EARLIER = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The latest publisher of an output that was let in, and the connections it replaced."""
+
+    generation: int
+    token_hash: str
+    connection: str
+    replaced: tuple[str, ...] = ()
+
+
+class Fence:
+    """The latest permit of every output path; the paths longest unused are forgotten first.
+
+    The control plane decides who holds a stream. This memory closes the gap between its answer and ours: an answer
+    that was given before a takeover and arrives after it lets nobody in.
+    """
+
+    def __init__(self, most_paths: int = _MOST_PATHS) -> None:
+        self._permits: OrderedDict[str, Permit] = OrderedDict()
+        self._most_paths = most_paths
+
+    def admit(self, path: str, *, generation: int, token: str, connection: str) -> bool:
+        """Remember a permitted publisher; False when a newer generation was permitted before."""
+        known = self._permits.get(path)
+        if known is not None and known.generation > generation:
+            return False
+        earlier = () if known is None else (*known.replaced, known.connection)
+        # nginx numbers its connections anew when it restarts: who is let in now was not replaced.
+        replaced = tuple(it for it in earlier if it != connection)[-_MOST_EARLIER:]
+        self._permits[path] = Permit(generation, _hash(token), connection, replaced)
+        self._permits.move_to_end(path)
+        if len(self._permits) > self._most_paths:
+            self._permits.popitem(last=False)
+        return True
+
+    def is_latest(self, path: str, connection: str) -> bool:
+        """Whether nobody was admitted to `path` after `connection`."""
+        permit = self._permits.get(path)
+        return permit is not None and permit.connection == connection
+
+    def latest(self, path: str) -> Permit | None:
+        """The latest permit of `path`."""
+        return self._permits.get(path)
+
+    def matches(self, path: str, token: str) -> bool:
+        """Whether `token` is what the latest publisher of `path` came with; compared in constant time."""
+        permit = self._permits.get(path)
+        return permit is not None and hmac.compare_digest(permit.token_hash, _hash(token))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", errors="replace")).hexdigest()

@@ -1,0 +1,222 @@
+"""May this connection publish or read? Asks the control plane, fails closed, and makes room for a new holder."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections import Counter
+from http import HTTPStatus
+
+from pydantic import ValidationError
+
+from livedub.errors import LivedubError
+from livedub.observability import log_context
+from livedub.supervision.contract import ApiError, MediaAuthorization, MediaPermit
+from livedub.supervision.paths import parse_path
+from media_edge.mediamtx.relay.control_plane_client import ControlPlane, ControlPlaneError
+from media_edge.mediamtx.relay.fence import Fence
+from media_edge.mediamtx.relay.incoming import Access, LocalAccess
+from media_edge.mediamtx.relay.publishers import MediaServerError, MediaServerPort, Publisher
+from media_edge.mediamtx.relay.read_cache import ReadCache
+
+_AUTHORIZE = "/v1/media/authorize"
+_RETRY_PAUSE_S = 0.2
+# 401 is about our signature, never about the client: while keys rotate, another try may be understood.
+_NO_DECISION = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+
+log = logging.getLogger(__name__)
+
+
+class RefusedError(LivedubError):
+    """The connection is not let in. `code` is stable, `status` is what the media server is answered."""
+
+    def __init__(self, code: str, message: str, *, status: int = HTTPStatus.FORBIDDEN) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class Gatekeeper:
+    """Decides within `timeout_s`; whatever is undecided by then is refused."""
+
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        server: MediaServerPort,
+        *,
+        relay_id: str,
+        timeout_s: float,
+        ask_about_reads: bool,
+        reads: ReadCache,
+        counters: Counter[str],
+    ) -> None:
+        self._control_plane = control_plane
+        self._server = server
+        self._relay_id = relay_id
+        self._timeout_s = timeout_s
+        self._ask_about_reads = ask_about_reads
+        self._reads = reads
+        self._counters = counters
+        self._fence = Fence()
+
+    async def decide(self, access: Access | LocalAccess) -> None:
+        """Return when the connection may go on.
+
+        Raises:
+            RefusedError: it may not.
+        """
+        if isinstance(access, LocalAccess):
+            if not _is_loopback(access.remote_address):
+                raise self._refused(RefusedError("NOT_LOCAL", "The server's API is for its own host."))
+            return
+        with log_context(stream_id=parse_path(access.path).stream_id):
+            try:
+                await asyncio.wait_for(self._decide(access), self._timeout_s)
+            except RefusedError as error:
+                raise self._refused(error, access) from None
+            except asyncio.TimeoutError:
+                error = RefusedError("TIMEOUT", "The control plane did not decide in time.")
+                raise self._refused(error, access) from None
+        self._counters[f"{access.action}_permitted"] += 1
+
+    async def kick_holder(self, path: str, token: str) -> bool:
+        """Disconnect the publisher of an output that came with `token`; False when it had left.
+
+        Raises:
+            RefusedError: nobody came here with that token, or somebody else did since.
+            MediaServerError: the server cannot be reached.
+        """
+        permit = self._fence.latest(path)
+        matches = self._fence.matches(path, token)
+        if permit is None:
+            raise RefusedError(
+                "NO_PUBLISHER", "No publisher of that path was permitted here.", status=HTTPStatus.NOT_FOUND
+            )
+        if not matches:
+            raise RefusedError("NOT_THE_HOLDER", "The token is not the publisher's.")
+        kicked = False
+        for publisher in await self._server.publishers_of(path):
+            # Whoever took over in the meantime is not the token's owner.
+            if publisher.connection == permit.connection:
+                kicked = await self._server.kick(publisher) or kicked
+        self._counters["kicked"] += kicked
+        return kicked
+
+    async def enforce(self, published: list[Publisher]) -> None:
+        """Disconnect publishers of an output that stayed although somebody was permitted after them."""
+        for publisher in published:
+            permit = self._fence.latest(publisher.path)
+            if permit is not None and publisher.connection in permit.replaced:
+                log.warning("%s is still published by a replaced holder, kicking it", publisher.path)
+                self._counters["kicked"] += await self._server.kick(publisher)
+
+    async def _decide(self, access: Access) -> None:
+        if access.action == "read":
+            await self._decide_read(access)
+            return
+        permit = await self._ask(access)
+        if access.is_output:
+            await self._make_room(access, permit)
+
+    async def _decide_read(self, access: Access) -> None:
+        if not self._ask_about_reads:
+            return
+        known = self._reads.fresh(access)
+        if known is False:
+            raise RefusedError("READER_REFUSED", "The control plane refused this reader just now.")
+        if known:
+            return
+        try:
+            await self._ask(access)
+        except RefusedError as error:
+            if error.code != "API_UNREACHABLE":
+                self._reads.remember(access, permitted=False)
+                raise
+            if not self._reads.stale_yes(access):
+                raise
+        else:
+            self._reads.remember(access, permitted=True)
+
+    async def _make_room(self, access: Access, permit: MediaPermit) -> None:
+        """Let the holder in: nobody of an older generation, and nobody else on the path."""
+        if permit.generation is None:
+            raise RefusedError("MALFORMED_ANSWER", "The control plane named no generation.")
+        if not self._fence.admit(
+            access.path, generation=permit.generation, token=access.credential, connection=access.connection
+        ):
+            raise RefusedError("NOT_THE_HOLDER", "A newer generation publishes this path.")
+        try:
+            for publisher in await self._server.publishers_of(access.path):
+                if publisher.connection != access.connection:
+                    log.warning("generation %d takes over %s", permit.generation, access.path)
+                    self._counters["takeovers"] += await self._server.kick(publisher)
+        except MediaServerError as error:
+            # The server itself lets no second publisher onto a path, so this one is refused there if need be.
+            log.warning("cannot make room on %s: %s", access.path, error)
+        if not self._fence.is_latest(access.path, access.connection):
+            raise RefusedError("NOT_THE_HOLDER", "Another publisher was permitted in the meantime.")
+
+    async def _ask(self, access: Access) -> MediaPermit:
+        question = MediaAuthorization(
+            relay_id=self._relay_id,
+            action=access.action,
+            path=access.path,
+            credential=access.credential,
+            remote_address=access.remote_address,
+            protocol=access.protocol,
+        )
+        # As often as fits: `decide` ends it.
+        while True:
+            try:
+                answer = await self._control_plane.post(_AUTHORIZE, question)
+            except ControlPlaneError as error:
+                unreachable = error
+            else:
+                if answer.status == HTTPStatus.OK:
+                    return _permit(answer.body, access)
+                if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in _NO_DECISION:
+                    raise _refusal(answer.body, answer.status)
+                unreachable = ControlPlaneError(f"The control plane answered {answer.status}.")
+            log.warning("no decision yet: %s", unreachable)
+            if access.action == "read":
+                raise RefusedError("API_UNREACHABLE", unreachable.message)
+            await asyncio.sleep(_RETRY_PAUSE_S)
+
+    def _refused(self, error: RefusedError, access: Access | None = None) -> RefusedError:
+        self._counters["refused"] += 1
+        if access is not None:
+            log.warning(
+                "refused %s of %s from %s: %s (%s)",
+                access.action,
+                access.path,
+                access.remote_address,
+                error.message,
+                error.code,
+            )
+        return error
+
+
+def _permit(body: bytes, access: Access) -> MediaPermit:
+    try:
+        permit = MediaPermit.model_validate_json(body)
+    except ValidationError:
+        raise RefusedError("MALFORMED_ANSWER", "The control plane's answer is no permit.") from None
+    if permit.stream_id != parse_path(access.path).stream_id:
+        raise RefusedError("MALFORMED_ANSWER", "The control plane's permit is for another stream.")
+    return permit
+
+
+def _refusal(body: bytes, status: int) -> RefusedError:
+    try:
+        error = ApiError.model_validate_json(body)
+    except ValidationError:
+        return RefusedError("REFUSED", f"The control plane answered {status}.")
+    return RefusedError(error.code, error.message)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
