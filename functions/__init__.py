@@ -1,0 +1,1 @@
+"""Lambda functions, a folder each: parse, call one function of livedub, answer."""

@@ -1,0 +1,1 @@
+"""The function acquire_lease; see handler."""

@@ -1,0 +1,1 @@
+"""The function authorize_media; see handler."""

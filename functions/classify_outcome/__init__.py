@@ -1,0 +1,1 @@
+"""The function classify_outcome; see handler."""

@@ -1,0 +1,1 @@
+"""The function execution_watch; see handler."""

@@ -1,0 +1,1 @@
+"""The function on_publish; see handler."""

@@ -1,0 +1,1 @@
+"""The function on_unpublish; see handler."""

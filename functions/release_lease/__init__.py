@@ -1,0 +1,1 @@
+"""The function release_lease; see handler."""

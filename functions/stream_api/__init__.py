@@ -1,0 +1,1 @@
+"""The function stream_api; see handler."""
