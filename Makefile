@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTEST := .venv/bin/python -m pytest
 SECONDS_OF_DEMO ?= 60
 
-.PHONY: help setup demo up test test-slow bench prove check format env-example lock clean
+.PHONY: help setup demo up build deploy-local test test-slow bench prove check format env-example lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,12 @@ demo: setup ## dub a minute of live Spanish video into English and verify it (SE
 
 up: setup ## run media server, STS and worker until Ctrl-C; prints where to publish and watch
 	@.venv/bin/livedub up
+
+build: setup ## build the Lambda layer of third-party packages into build/layers
+	@setup/build_layer.sh
+
+deploy-local: setup ## cdk bootstrap and cdk deploy to a fresh AWS on this machine; keeps it running until Ctrl-C
+	@PATH="$$PWD/.venv/bin:$$PATH" setup/deploy_local.sh
 
 test: setup ## all fast tests, under 10 minutes on 2 cores
 	@$(PYTEST) -q -n 2 -m "not slow and not realtime and not bench and not prove"
