@@ -101,7 +101,7 @@ def classify(
         detail = "the execution is old; the worker goes on"
         return record, _rolling(record, execution, Outcome.ENDED, detail)
     ending = _ending(state)
-    record = _closed(record, ending, now_ms, policy)
+    record = _counted(_closed(record, ending, now_ms), ending, now_ms, policy)
     verdict = _verdict(record, ending, execution, _attempt(state), now_ms, policy)
     if verdict.outcome is Outcome.DEGRADED and record.degraded_until_ms is None:
         record = replace(record, degraded_until_ms=now_ms + policy.cool_down_s * 1_000)
@@ -184,19 +184,29 @@ def _crash(detail: str) -> _Ending:
     return _Ending(Outcome.CRASHED, detail, restarts=True, counted=True, pauses=True)
 
 
-def _closed(record: StreamRecord, ending: _Ending, now_ms: int, policy: SupervisionPolicy) -> StreamRecord:
-    """The record with this generation ended, so that nothing acts for it any more, and counted where due."""
+def _closed(record: StreamRecord, ending: _Ending, now_ms: int) -> StreamRecord:
+    """The record with this generation ended, so that nothing acts for it any more."""
     if record.lease.ended_at_ms is not None:
         return record
     lease = replace(record.lease, ended_at_ms=now_ms, agent_id="", task_token="", publish_token_hash="")
-    goes_on = not unwanted(record, now_ms, policy) and (ending.restarts or record.source_present)
-    if ending.counted and goes_on:
-        window_from_ms = now_ms - policy.restart_window_s * 1_000
-        recent = tuple(at_ms for at_ms in record.restarts_ms if at_ms > window_from_ms)
-        # One more than the budget says "spent"; what lies beyond tells nothing new.
-        record = replace(record, restarts_ms=(*recent, now_ms)[-(policy.restart_budget + 1) :])
     detail = f"{ending.outcome.value}: {ending.detail}" if ending.detail else ending.outcome.value
     return noted(replace(record, lease=lease), now_ms, "worker_over", detail)
+
+
+def _counted(record: StreamRecord, ending: _Ending, now_ms: int, policy: SupervisionPolicy) -> StreamRecord:
+    """The record with this ending on the restart budget, where another worker follows it.
+
+    The time of the ending is what is counted, so a repeated call counts once, even one that now decides otherwise
+    because a publisher has come meanwhile.
+    """
+    ended_at_ms = record.lease.ended_at_ms
+    goes_on = not unwanted(record, now_ms, policy) and (ending.restarts or record.source_present)
+    if not ending.counted or not goes_on or ended_at_ms is None or ended_at_ms in record.restarts_ms:
+        return record
+    window_from_ms = now_ms - policy.restart_window_s * 1_000
+    recent = tuple(at_ms for at_ms in record.restarts_ms if at_ms > window_from_ms)
+    # One more than the budget says "spent"; what lies beyond tells nothing new.
+    return replace(record, restarts_ms=(*recent, ended_at_ms)[-(policy.restart_budget + 1) :])
 
 
 def _verdict(

@@ -64,7 +64,7 @@ class StreamSettings(BaseModel):
     separation: Literal["dfn3", "off"] | None = None
     aac_bitrate: Annotated[int, Field(ge=32_000, le=512_000)] | None = None
     grace_ms: Annotated[int, Field(ge=0, le=3_600_000)] | None = None
-    forward_url: Annotated[str, Field(max_length=512, repr=False)] | None = None
+    forward_url: Annotated[str | None, Field(max_length=512, repr=False)] = None
 
     @field_validator("forward_url")
     @classmethod
