@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -20,6 +20,7 @@ _PATHS: dict[Event, str] = {"publish": "/v1/hooks/publish", "unpublish": "/v1/ho
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 _MOST_PATHS = 2_000
+_MOST_REMEMBERED = 10_000
 # 401: while keys rotate, some instances of a function still know the older key only.
 _RETRIED = frozenset(
     {
@@ -39,7 +40,6 @@ class _Lane:
 
     waiting: deque[tuple[Event, SourceHook]]
     task: asyncio.Task[None] | None = None
-    latest: tuple[Event, str] | None = None
 
 
 class HookForwarder:
@@ -64,6 +64,7 @@ class HookForwarder:
         self._counters = counters
         self._first_pause_s = first_pause_s
         self._lanes: dict[str, _Lane] = {}
+        self._said: OrderedDict[str, tuple[Event, str]] = OrderedDict()
         self._closing = False
 
     @property
@@ -76,16 +77,15 @@ class HookForwarder:
 
         A hook that says what the one before it said (MediaMTX tells twice) is taken and not sent again.
         """
+        if not self._closing and self._said.get(hook.path) == (event, hook.source_id):
+            return True
         lane = self._lanes.get(hook.path)
         if self._closing or (lane is None and len(self._lanes) >= _MOST_PATHS):
             self._counters["hooks_lost"] += 1
             return False
+        self._remember(event, hook)
         if lane is None:
             lane = self._lanes[hook.path] = _Lane(deque())
-        said = (event, hook.source_id)
-        if lane.latest == said:
-            return True
-        lane.latest = said
         if len(lane.waiting) >= self._queue_size:
             # The first one is being sent; the newest says how things stand.
             dropped_event, dropped = lane.waiting[1]
@@ -120,7 +120,6 @@ class HookForwarder:
                     self._counters["hooks_forwarded"] += 1
                 else:
                     self._lost(event, hook, problem)
-                    lane.latest = None  # should the server say it again, it is news again
         lane.task = None
         del self._lanes[path]
 
@@ -144,6 +143,13 @@ class HookForwarder:
                 break
         return problem
 
+    def _remember(self, event: Event, hook: SourceHook) -> None:
+        self._said[hook.path] = (event, hook.source_id)
+        self._said.move_to_end(hook.path)
+        if len(self._said) > _MOST_REMEMBERED:
+            self._said.popitem(last=False)
+
     def _lost(self, event: Event, hook: SourceHook, problem: str) -> None:
+        self._said.pop(hook.path, None)  # should the server say it again, it is news again
         self._counters["hooks_lost"] += 1
         log.error("the %s hook of %s (source %s) was lost: %s", event, hook.path, hook.source_id, problem)

@@ -14,6 +14,7 @@ from livedub.errors import LivedubError
 from livedub.supervision.contract import MediaAddresses, PathReport, PublishedPath
 from media_edge.mediamtx.relay.control_plane_client import ControlPlane
 from media_edge.mediamtx.relay.gatekeeper import Gatekeeper
+from media_edge.mediamtx.relay.nginx_arrivals import NginxArrivals
 from media_edge.mediamtx.relay.publishers import MediaServerPort
 
 _PATHS = "/v1/media/paths"
@@ -30,30 +31,30 @@ class PathReporter:
         control_plane: ControlPlane,
         server: MediaServerPort,
         gatekeeper: Gatekeeper,
+        arrivals: NginxArrivals,
         *,
         relay_id: str,
         media: MediaAddresses,
-        period_s: float,
         counters: Counter[str],
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._control_plane = control_plane
         self._server = server
         self._gatekeeper = gatekeeper
+        self._arrivals = arrivals
         self._relay_id = relay_id
         self._media = media
-        self._period_s = period_s
         self._counters = counters
         self._now_s = now_s
         self._failed = False
 
-    async def run(self) -> None:
-        """Report soon, then every period."""
-        await asyncio.sleep(min(_FIRST_DELAY_S, self._period_s))
+    async def run(self, period_s: float) -> None:
+        """Report soon, then every `period_s`."""
+        await asyncio.sleep(min(_FIRST_DELAY_S, period_s))
         while True:
             began_s = time.monotonic()
             await self.report()
-            await asyncio.sleep(max(0.0, self._period_s - (time.monotonic() - began_s)))
+            await asyncio.sleep(max(0.0, period_s - (time.monotonic() - began_s)))
 
     async def report(self) -> bool:
         """Send one list; whether it arrived."""
@@ -75,13 +76,14 @@ class PathReporter:
         taken_at_ms = int(self._now_s() * 1_000)  # before asking: what comes and goes meanwhile is newer
         published = await self._server.published()
         await self._gatekeeper.enforce(published)
+        listed = {it.path: it.source_id for it in (*self._arrivals.present(), *published)}
         answer = await self._control_plane.post(
             _PATHS,
             PathReport(
                 relay_id=self._relay_id,
                 taken_at_ms=taken_at_ms,
                 media=self._media,
-                paths=[PublishedPath(path=it.path, source_id=it.source_id) for it in published],
+                paths=[PublishedPath(path=path, source_id=listed[path]) for path in sorted(listed)],
             ),
         )
         if answer.status >= 300:

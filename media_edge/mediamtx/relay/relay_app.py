@@ -39,16 +39,16 @@ from media_edge.mediamtx.relay.incoming import (
 )
 from media_edge.mediamtx.relay.loopback_client import LoopbackHttp
 from media_edge.mediamtx.relay.mediamtx_server import MediaMtxServer
+from media_edge.mediamtx.relay.nginx_arrivals import NginxArrivals
 from media_edge.mediamtx.relay.nginx_server import NginxServer
 from media_edge.mediamtx.relay.path_reporter import PathReporter
-from media_edge.mediamtx.relay.publishers import MediaServerError, MediaServerPort
+from media_edge.mediamtx.relay.publishers import MediaServerError, MediaServerPort, Publisher
 from media_edge.mediamtx.relay.read_cache import ReadCache
 from media_edge.mediamtx.relay.settings import RelaySettings
 
 _LONGEST_TOKEN = 512
 _API_LATELY_S = 60.0
 _BODY_TIMEOUT_S = 2.0
-_JUST_PERMITTED_S = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ class Relay:
             reads=ReadCache(fresh_s=settings.read_cache_s, stale_s=settings.read_stale_s),
             counters=self._counters,
         )
+        self._arrivals = NginxArrivals()
         self._forwarder = HookForwarder(
             self._control_plane,
             tries=settings.hook_tries,
@@ -90,12 +91,11 @@ class Relay:
             self._control_plane,
             self._server,
             self._gatekeeper,
+            self._arrivals,
             relay_id=settings.relay_id,
             media=settings.media,
-            period_s=settings.report_period_s,
             counters=self._counters,
         )
-        self._inputs = _NginxInputs()
         self.app = Starlette(
             routes=[
                 Route("/auth", self._guarded(self._auth), methods=["POST"]),
@@ -109,7 +109,9 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        reporting = asyncio.create_task(self._reporter.run(), name="path reports")
+        reporting = asyncio.create_task(
+            self._reporter.run(self._settings.report_period_s), name="path reports"
+        )
         try:
             yield
         finally:
@@ -180,19 +182,19 @@ class Relay:
 
         Its end would be told then, so the second one is refused here, before anybody hears of it.
         """
-        if self._inputs.just_permitted(access.path) or await self._server.publishers_of(access.path):
+        if self._arrivals.on(access.path) or await self._server.publishers_of(access.path):
             raise RefusedError("ALREADY_PUBLISHING", f"{access.path} has a publisher.")
         source_id = await self._server.source_id(access.connection)
         await self._gatekeeper.decide(access)
-        if self._inputs.just_permitted(access.path):
+        if self._arrivals.on(access.path):
             raise RefusedError("ALREADY_PUBLISHING", f"{access.path} has a publisher.")
-        self._inputs.arrived(access.path, access.connection)
+        self._arrivals.came(Publisher(access.path, source_id, access.connection))
         self._tell("publish", access.path, source_id, "rtmpConn")
 
     async def _nginx_left(self, access: Access) -> None:
         if access.is_output:
             return
-        self._inputs.left(access.path, access.connection)
+        self._arrivals.left(access.path, access.connection)
         self._tell("unpublish", access.path, await self._server.source_id(access.connection), "rtmpConn")
 
     async def _kick(self, request: Request) -> Response:
@@ -232,28 +234,6 @@ class Relay:
 
 class _TooLargeError(Exception):
     """The body has more bytes than anything we take."""
-
-
-class _NginxInputs:
-    """Publishers of `in` that nginx was told to let in, until its statistics can show them."""
-
-    def __init__(self) -> None:
-        self._permitted: dict[str, tuple[str, float]] = {}
-
-    def just_permitted(self, path: str) -> bool:
-        known = self._permitted.get(path)
-        return known is not None and time.monotonic() - known[1] < _JUST_PERMITTED_S
-
-    def arrived(self, path: str, connection: str) -> None:
-        now_s = time.monotonic()
-        self._permitted = {
-            key: known for key, known in self._permitted.items() if now_s - known[1] < _JUST_PERMITTED_S
-        }
-        self._permitted[path] = (connection, now_s)
-
-    def left(self, path: str, connection: str) -> None:
-        if self._permitted.get(path, ("", 0.0))[0] == connection:
-            del self._permitted[path]
 
 
 async def _body(request: Request) -> bytes:
