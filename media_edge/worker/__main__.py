@@ -1,4 +1,4 @@
-"""`python -m media_edge.worker`: run a worker, forward its output, or check its settings."""
+"""`python -m media_edge.worker`: run a worker or the agent that starts workers, forward an output, check settings."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _FORWARD_CODES = "Exit codes of `forward`: 0 stopped, 10 configuration, 20 no so
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and do what it says; returns the exit code."""
     arguments = _parser().parse_args(argv)
+    if arguments.without_stream is not None:
+        return int(arguments.without_stream())
     try:
         settings = read_settings()
     except LivedubError as error:
@@ -39,6 +41,18 @@ def _run(settings: WorkerSettings) -> int:
     from media_edge.worker.stream_worker import run_worker  # noqa: PLC0415
 
     return run_worker(settings)
+
+
+def _run_supervised() -> int:
+    from media_edge.worker.supervised import run_supervised  # noqa: PLC0415
+
+    return run_supervised()
+
+
+def _agent() -> int:
+    from media_edge.worker.agent.entry import run_agent  # noqa: PLC0415
+
+    return run_agent()
 
 
 def _forward(settings: WorkerSettings) -> int:
@@ -65,9 +79,19 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG.format(variables=names, codes=codes, forward=_FORWARD_CODES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(without_stream=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="dub the stream until SIGTERM, or until its publisher stays away")
     run.set_defaults(command=_run)
+    run.add_argument(
+        "--supervised",
+        dest="without_stream",
+        action="store_const",
+        const=_run_supervised,
+        help="load everything, say so on stdout, then take settings and commands as JSON lines on stdin",
+    )
+    agent = commands.add_parser("agent", help="take streams from the work queue and run a worker for each")
+    agent.set_defaults(without_stream=_agent)
     forward = commands.add_parser(
         "forward", help="copy the output to WORKER_FORWARD_URL (a worker starts this itself)"
     )

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from livedub.audio.pcm import gain_from_db
+from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.dubbing.config import DubbingConfig
 from livedub.dubbing.dump import FragmentDump
 from livedub.dubbing.session import DubbingSession
@@ -73,6 +74,7 @@ def assemble(
     *,
     on_event: Callable[[dict[str, Any]], None],
     on_bus_error: Callable[[str], None],
+    separator_factory: Callable[[], SpeechSeparator] = DeepFilterSeparator,
 ) -> Assembly:
     """Build every part; nothing connects before the first tick.
 
@@ -95,6 +97,7 @@ def assemble(
         MediaClock(timeline),
         on_event,
         dump=FragmentDump(settings.dump_dir) if settings.dump_dir else None,
+        separator_factory=separator_factory,
     )
     recording = FlvFile(settings.recording_path) if settings.recording_path else None
     ingest = IngestKeeper(
@@ -141,6 +144,7 @@ def dubbing_config(settings: WorkerSettings) -> DubbingConfig:
         background_gain=gain_from_db(settings.background_gain_db),
         dub_gain=gain_from_db(settings.dub_gain_db),
         duck_gain=gain_from_db(settings.duck_gain_db),
+        glossary=settings.glossary,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -13,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from livedub.errors import ConfigurationError
 from livedub.settings import explain
 from livedub.sts.contract import STREAM_ID_PATTERN, VOICE_PATTERN
+from livedub.supervision.stream_settings import HOT_FIELDS
 from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.delay import fragment_max_ns
 from livedub.timeline.fragmenter import FragmenterConfig
@@ -60,6 +62,12 @@ class WorkerSettings(BaseSettings):
         default="",
         pattern=rf"^$|{VOICE_PATTERN}",
         description="Voice of the dub, such as `en/af_heart`; empty takes the service's default.",
+    )
+
+    glossary: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        max_length=500,
+        description="Words and how they are translated, as a JSON object; empty leaves it to the service.",
     )
 
     delay_ms: int = Field(
@@ -258,13 +266,36 @@ class WorkerSettings(BaseSettings):
         return FragmenterConfig(min_ns=min_ns, max_ns=max(max_ns, min_ns + 20 * NS_PER_MS))
 
 
-def read_settings() -> WorkerSettings:
-    """The settings in the environment.
+def read_settings(given: Mapping[str, Any] | None = None) -> WorkerSettings:
+    """The settings in the environment; `given`, by field name, wins.
 
     Raises:
-        ConfigurationError: one sentence for everything that is missing or wrong.
+        ConfigurationError: one sentence for everything that is missing, wrong or unknown.
     """
+    given = given or {}
+    unknown = sorted(set(given) - set(WorkerSettings.model_fields))
+    if unknown:
+        raise ConfigurationError(
+            f"A worker has no settings called {', '.join(unknown)}.",
+            remedy="See .env.example for those it has.",
+        )
     try:
-        return WorkerSettings()  # pyright: ignore[reportCallIssue] - the environment holds what is required
+        return WorkerSettings(**given)
     except ValidationError as error:
         raise explain(error, WorkerSettings) from error
+
+
+def with_hot_changes(settings: WorkerSettings, changes: Mapping[str, Any]) -> WorkerSettings:
+    """`settings` with `changes` for a worker that runs.
+
+    Raises:
+        ConfigurationError: a field needs a restart, or a value is wrong.
+    """
+    cold = sorted(set(changes) - HOT_FIELDS)
+    if cold:
+        raise ConfigurationError(
+            f"{', '.join(cold)} cannot change while the worker runs.", remedy="Restart the stream's worker."
+        )
+    return read_settings(
+        {**{name: getattr(settings, name) for name in type(settings).model_fields}, **changes}
+    )

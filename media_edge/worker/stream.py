@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples
@@ -18,6 +17,7 @@ from media_edge.worker.egress import Egress, EgressState, in_sending_order
 from media_edge.worker.ingest import IngestKeeper
 from media_edge.worker.input_timeline import InputTimeline
 from media_edge.worker.mixer import BlockSource, DeadlineMixer
+from media_edge.worker.stream_state import StreamState
 from media_edge.worker.units import Arrival, AudioFormat, AudioUnit, VideoFormat, VideoUnit
 from media_edge.worker.video_delay import VideoDelayLine
 
@@ -69,18 +69,6 @@ class AudioEncoder(Protocol):
     def close(self) -> None:
         """Free it."""
         ...
-
-
-class StreamState(str, Enum):
-    """What an operator wants to know first."""
-
-    WAITING = "waiting"
-    BUFFERING = "buffering"
-    LIVE = "live"
-    INPUT_ABSENT = "input_absent"
-    OUTPUT_DOWN = "output_down"
-    DRAINING = "draining"
-    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)

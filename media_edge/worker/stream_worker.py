@@ -10,15 +10,18 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.dubbing.event_log import EventLogFile
 from livedub.errors import ConfigurationError, InvalidInputError, MissingPrerequisiteError
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S
-from livedub.timeline.origin import TimelineOrigin
-from media_edge.worker.assembly import Assembly, assemble
+from livedub.timeline.origin import TimelineOrigin, TimelineStore
+from media_edge.worker.assembly import Assembly, assemble, dubbing_config
+from media_edge.worker.command_inbox import CommandInbox
 from media_edge.worker.egress import EgressState
 from media_edge.worker.exit_codes import ExitCode
 from media_edge.worker.forward_process import ForwardProcess
@@ -26,8 +29,8 @@ from media_edge.worker.gst.pipeline import local_now_ns
 from media_edge.worker.metrics import WorkerMetrics
 from media_edge.worker.parentage import die_with_parent
 from media_edge.worker.progress import ProgressWriter
-from media_edge.worker.settings import WorkerSettings
-from media_edge.worker.stream import StreamState
+from media_edge.worker.settings import WorkerSettings, with_hot_changes
+from media_edge.worker.stream_state import StreamState
 from media_edge.worker.timeline_file_store import TimelineFileStore
 from media_edge.worker.watchdog import Watchdog, exit_wedged
 
@@ -47,17 +50,19 @@ class StreamWorker:
         self,
         settings: WorkerSettings,
         *,
-        store: TimelineFileStore,
+        store: TimelineStore,
         progress: ProgressWriter,
         metrics: WorkerMetrics,
         events: EventLogFile | None = None,
+        separator_factory: Callable[[], SpeechSeparator] = DeepFilterSeparator,
     ) -> None:
         self._settings = settings
         self._store = store
         self._progress = progress
         self._metrics = metrics
         self._events = events
-        self._forwarder = ForwardProcess(environment=os.environ) if settings.forward_url else None
+        self._separator_factory = separator_factory
+        self._forwarder = _forward_process(settings) if settings.forward_url else None
         self._parts: Assembly | None = None
         self._stop_requests = 0
         self._ending: ExitCode | None = None
@@ -74,6 +79,30 @@ class StreamWorker:
         """Drain; asked a second time, end at once."""
         self._stop_requests += 1
 
+    def obey(self, command: Mapping[str, Any]) -> None:
+        """Do what one line of a supervisor says: `drain`, `stop` (at once) or `settings`; what it cannot is logged."""
+        match command.get("command"):
+            case "drain":
+                self._stop_requests = max(1, self._stop_requests)
+            case "stop":
+                self._stop_requests = 2
+            case "settings" if isinstance(command.get("settings"), dict):
+                self._change_settings(command["settings"])
+            case unknown:
+                logger.error("The command %.100r is not known; nothing changes.", unknown)
+
+    def _change_settings(self, changes: Mapping[str, Any]) -> None:
+        try:
+            changed = with_hot_changes(self._settings, changes)
+            if self._parts is not None:
+                self._parts.session.reconfigure(dubbing_config(changed))
+        except ConfigurationError as error:
+            logger.error("The new settings are refused, the old ones stay: %s", error)
+            self._progress.write({"event": "settings_refused", "problem": str(error)})
+            return
+        self._settings = changed
+        logger.info("New settings from the next fragment on: %s.", ", ".join(sorted(changes)))
+
     async def run(self) -> ExitCode:
         """Turn the stream until it ends.
 
@@ -83,7 +112,11 @@ class StreamWorker:
         """
         stored = self._load_origin()
         self._parts = assemble(
-            self._settings, stored, on_event=self._tell_event, on_bus_error=self._metrics.count_failure
+            self._settings,
+            stored,
+            on_event=self._tell_event,
+            on_bus_error=self._metrics.count_failure,
+            separator_factory=self._separator_factory,
         )
         watchdog = Watchdog(self._settings.watchdog_ms * NS_PER_MS, partial(exit_wedged, ExitCode.WEDGED))
         watchdog.start()
@@ -294,11 +327,29 @@ def _ms(time_ns: int | None) -> int | None:
     return None if time_ns is None else time_ns // NS_PER_MS
 
 
-def run_worker(settings: WorkerSettings) -> ExitCode:
+def _forward_process(settings: WorkerSettings) -> ForwardProcess:
+    # Not only the environment: a supervisor sends settings by another way.
+    forwarded = {
+        "WORKER_STREAM_ID": settings.stream_id,
+        "WORKER_INPUT_URL": settings.input_url,
+        "WORKER_OUTPUT_URL": settings.output_url.split("?", 1)[0],
+        "WORKER_FORWARD_URL": settings.forward_url,
+    }
+    return ForwardProcess(environment={**os.environ, **forwarded})
+
+
+def run_worker(
+    settings: WorkerSettings,
+    *,
+    progress: ProgressWriter | None = None,
+    store: TimelineStore | None = None,
+    commands: CommandInbox | None = None,
+    separator_factory: Callable[[], SpeechSeparator] = DeepFilterSeparator,
+) -> ExitCode:
     """Run one worker in this process until it ends; every outcome is an exit code."""
     if settings.die_with_parent:
         die_with_parent()
-    progress = ProgressWriter(sys.stdout)
+    progress = progress or ProgressWriter(sys.stdout)
     metrics = WorkerMetrics()
     metrics.delay.set(settings.delay_ms)
     events: EventLogFile | None = None
@@ -308,9 +359,15 @@ def run_worker(settings: WorkerSettings) -> ExitCode:
         events = EventLogFile(settings.events_path) if settings.events_path else None
         if settings.metrics_port:
             _serve_metrics(metrics, settings)
-        store = TimelineFileStore(settings.state_dir.expanduser())
-        worker = StreamWorker(settings, store=store, progress=progress, metrics=metrics, events=events)
-        code = asyncio.run(_run_until_stopped(worker))
+        worker = StreamWorker(
+            settings,
+            store=store or TimelineFileStore(settings.state_dir.expanduser()),
+            progress=progress,
+            metrics=metrics,
+            events=events,
+            separator_factory=separator_factory,
+        )
+        code = asyncio.run(_run_until_stopped(worker, commands))
     except (ConfigurationError, InvalidInputError, MissingPrerequisiteError, OSError) as error:
         logger.error("%s", error)
         code = ExitCode.CONFIGURATION
@@ -338,8 +395,10 @@ def _serve_metrics(metrics: WorkerMetrics, settings: WorkerSettings) -> None:
         ) from error
 
 
-async def _run_until_stopped(worker: StreamWorker) -> ExitCode:
+async def _run_until_stopped(worker: StreamWorker, commands: CommandInbox | None) -> ExitCode:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.request_stop)
+    if commands is not None:
+        commands.deliver_to(worker.obey, loop)
     return await worker.run()

@@ -4,11 +4,13 @@ from pathlib import Path
 
 from gpu_handler.settings import StsSettings
 from livedub.settings import render_env_example
+from media_edge.worker.agent.settings import AgentSettings
 from media_edge.worker.settings import WorkerSettings
 
 EXAMPLE = Path(__file__).resolve().parents[2] / ".env.example"
 GROUPS = [
     ("Stream worker: python -m media_edge.worker run", WorkerSettings),
+    ("Worker host: python -m media_edge.worker agent", AgentSettings),
     ("STS service: python -m gpu_handler serve", StsSettings),
 ]
 

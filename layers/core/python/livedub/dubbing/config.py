@@ -1,9 +1,11 @@
-"""What one dubbing session does, fixed for its life."""
+"""What one dubbing session does."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from livedub.errors import ConfigurationError
 from livedub.sts.contract import AudioFormat
 from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.fragmenter import FragmenterConfig
@@ -33,3 +35,26 @@ class DubbingConfig:
     crossfade_ns: int = 40 * NS_PER_MS
     max_overflow_ms: int = 600
     sts_audio_format: AudioFormat = AudioFormat.FLAC
+    glossary: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def check_hot_change(self, changed: DubbingConfig) -> None:
+        """Make sure that a running session can go on with `changed`: languages, voice, glossary and gains may differ.
+
+        Raises:
+            ConfigurationError: something else differs, which only a new session can take.
+        """
+        as_now = replace(
+            changed,
+            source_language=self.source_language,
+            target_language=self.target_language,
+            voice=self.voice,
+            glossary=self.glossary,
+            background_gain=self.background_gain,
+            dub_gain=self.dub_gain,
+            duck_gain=self.duck_gain,
+        )
+        if as_now != self:
+            raise ConfigurationError(
+                f"{self.stream_id} is being dubbed: delay, fragment bounds and separation stay as they are.",
+                remedy="Restart the stream's worker to change them.",
+            )

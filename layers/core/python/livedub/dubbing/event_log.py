@@ -30,8 +30,9 @@ def session_event(config: DubbingConfig) -> dict[str, Any]:
     }
 
 
-def fragment_event(config: DubbingConfig, fragment: DubbingFragment) -> dict[str, Any]:
+def fragment_event(fragment: DubbingFragment) -> dict[str, Any]:
     """What became of one fragment; every `_ns` is media time."""
+    config = fragment.config
     outcome = fragment.outcome
     result = outcome.result if outcome else None
     transcript = result.transcript if result else None

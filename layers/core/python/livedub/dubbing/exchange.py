@@ -7,7 +7,6 @@ import numpy as np
 from livedub.audio.codec import decode_audio, encode_audio
 from livedub.audio.pcm import PROGRAMME_RATE_HZ, STS_RATE_HZ, Samples
 from livedub.audio.resample import fit_length, resample
-from livedub.dubbing.config import DubbingConfig
 from livedub.dubbing.fragment import DubbingFragment, Outcome
 from livedub.errors import InvalidInputError
 from livedub.sts.contract import Dub, SpeechSpan, Status, StsConfig, StsRequest, StsResult, Target
@@ -17,10 +16,9 @@ _DURATION_TOLERANCE_MS = 20
 _ONSET_DBFS = -45.0
 
 
-def build_request(
-    config: DubbingConfig, fragment: DubbingFragment, mono: Samples, *, deadline_ms: int, context: str
-) -> StsRequest:
+def build_request(fragment: DubbingFragment, mono: Samples, *, deadline_ms: int, context: str) -> StsRequest:
     """The request for `fragment`, whose programme audio is `mono` at 48 kHz."""
+    config = fragment.config
     audio = encode_audio(resample(mono, PROGRAMME_RATE_HZ, STS_RATE_HZ), STS_RATE_HZ, config.sts_audio_format)
     return StsRequest(
         fragment_id=f"{config.stream_id}/{config.generation}/{fragment.sequence_number}",
@@ -33,31 +31,32 @@ def build_request(
         config=StsConfig(
             source_language=config.source_language,
             targets=(Target(language=config.target_language, voice=config.voice),),
+            glossary=dict(config.glossary),
             context=context[-1_000:],
             max_overflow_ms=config.max_overflow_ms,
         ),
     )
 
 
-def read_result(config: DubbingConfig, fragment: DubbingFragment, result: StsResult) -> Outcome:
+def read_result(fragment: DubbingFragment, result: StsResult) -> Outcome:
     """What of `result` may air; every reason not to is named, nothing raises."""
     if result.status is Status.ERROR and result.error is not None:
         return Outcome(reason=f"sts_error:{result.error.code.value}", result=result)
-    dub = next((dub for dub in result.dubs if dub.language == config.target_language), None)
+    dub = next((dub for dub in result.dubs if dub.language == fragment.config.target_language), None)
     if dub is None:
         code = result.error.code.value if result.error else "MODEL_ERROR"
         return Outcome(reason=f"sts_error:{code}", result=result)
     if dub.audio is None or not dub.translated_text.strip():
         return Outcome(reason="no_speech", speechless=True, result=result)
-    return _read_dub(config, fragment, result, dub)
+    return _read_dub(fragment, result, dub)
 
 
-def _read_dub(config: DubbingConfig, fragment: DubbingFragment, result: StsResult, dub: Dub) -> Outcome:
+def _read_dub(fragment: DubbingFragment, result: StsResult, dub: Dub) -> Outcome:
     audio = dub.audio
     if audio is None:
         return Outcome(reason="no_speech", speechless=True, result=result)
     fragment_ms = fragment.span.duration_ns / NS_PER_MS
-    longest_ms = fragment_ms + config.max_overflow_ms + _DURATION_TOLERANCE_MS
+    longest_ms = fragment_ms + fragment.config.max_overflow_ms + _DURATION_TOLERANCE_MS
     try:
         samples = decode_audio(audio)
     except InvalidInputError:

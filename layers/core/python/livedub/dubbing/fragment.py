@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from livedub.audio.pcm import Samples
+from livedub.dubbing.config import DubbingConfig
 from livedub.sts.contract import StsResult
 from livedub.timeline.clock import NS_PER_MS, Span
 from livedub.timeline.fragmenter import FragmentCut
@@ -39,6 +40,8 @@ class Outcome:
 class DubbingFragment:
     """A fragment between its cut and its event-log line; positions are 48 kHz samples on the media timeline."""
 
+    config: DubbingConfig
+    """The session's, as it was when the fragment was cut: a change counts from the next fragment on."""
     sequence_number: int
     cut: FragmentCut
     start_position: int

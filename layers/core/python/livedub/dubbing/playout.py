@@ -25,20 +25,8 @@ class Playout:
     def __init__(self, config: DubbingConfig, programme: ProgrammeAnalysis) -> None:
         self._programme = programme
         self._fade = max(1, ns_to_samples(config.crossfade_ns, PROGRAMME_RATE_HZ))
-        under_dub = (
-            RungGains(dub=config.dub_gain, background=config.background_gain, original=0.0)
-            if config.separate
-            else RungGains(dub=config.dub_gain, background=0.0, original=config.duck_gain)
-        )
-        self._plan = CrossfadePlan(
-            {
-                Rung.DUB: under_dub,
-                Rung.DUCKED: RungGains(dub=0.0, background=0.0, original=config.duck_gain),
-                Rung.ORIGINAL: RungGains(dub=0.0, background=0.0, original=1.0),
-            },
-            fade_samples=self._fade,
-        )
-        self._switches: list[tuple[int, Rung]] = []
+        self._plan = CrossfadePlan(_rung_gains(config), fade_samples=self._fade)
+        self._switches: list[tuple[int, Rung, RungGains]] = []
         self._clips: list[DubClip] = []
         self._rendered_end = 0
 
@@ -59,7 +47,8 @@ class Playout:
             self._clips.append(clip)
             end = max(end, clip.end)
         self._switches = [switch for switch in self._switches if switch[0] < begin]
-        self._switches += [(begin, rung), (end, Rung.ORIGINAL)]
+        gains = _rung_gains(fragment.config)
+        self._switches += [(begin, rung, gains[rung]), (end, Rung.ORIGINAL, gains[Rung.ORIGINAL])]
 
     def render(self, position: int, count: int) -> RenderedBlock:
         """Mix `count` samples from `position`."""
@@ -87,6 +76,20 @@ class Playout:
                 inside = slice(first - position, last - position)
                 mix[inside] += part * (gain[inside] if len(gain) > 1 else gain)
         self._clips = [clip for clip in self._clips if clip.end > end]
+
+
+def _rung_gains(config: DubbingConfig) -> dict[Rung, RungGains]:
+    # Each clip carries its own gain, `dub_gain` included.
+    under_dub = (
+        RungGains(dub=1.0, background=config.background_gain, original=0.0)
+        if config.separate
+        else RungGains(dub=1.0, background=0.0, original=config.duck_gain)
+    )
+    return {
+        Rung.DUB: under_dub,
+        Rung.DUCKED: RungGains(dub=0.0, background=0.0, original=config.duck_gain),
+        Rung.ORIGINAL: RungGains(dub=0.0, background=0.0, original=1.0),
+    }
 
 
 def _gain(curve: GainCurve, position: int, count: int) -> Samples:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples, rms_dbfs, to_mono
 from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
@@ -84,6 +83,18 @@ class DubbingSession:
         """Announce the session in the event log."""
         self._on_event(session_event(self._config))
 
+    def reconfigure(self, config: DubbingConfig) -> None:
+        """Go on with other languages, voice, glossary or gains, from the next fragment on.
+
+        Raises:
+            ConfigurationError: `config` changes what only a new session can change.
+        """
+        self._config.check_hot_change(config)
+        if config.source_language != self._config.source_language:
+            self._context = ""
+        self._config = config
+        self._on_event({**session_event(config), "event": "settings"})
+
     def push(self, position: int, samples: Samples) -> None:
         """Take (n, 2) float32 samples at an absolute 48 kHz position; holes are allowed and stay silent."""
         for cut in self._programme.push(position, samples):
@@ -125,6 +136,7 @@ class DubbingSession:
     def _open_fragment(self, cut: FragmentCut) -> None:
         start, end = fragment_positions(cut.start_ns, cut.end_ns)
         fragment = DubbingFragment(
+            config=self._config,
             sequence_number=self._next_sequence_number,
             cut=cut,
             start_position=start,
@@ -164,10 +176,10 @@ class DubbingSession:
             sent_ns = self._clock.now_media_ns()
             audio = to_mono(self._fragment_audio(fragment))
             request = build_request(
-                self._config, fragment, audio, deadline_ms=self._remaining_ms(fragment), context=self._context
+                fragment, audio, deadline_ms=self._remaining_ms(fragment), context=self._context
             )
             result = await self._sts.process(request)
-            outcome = read_result(self._config, fragment, result)
+            outcome = read_result(fragment, result)
         except StsFailure as failure:
             logger.warning("fragment %d has no dub: %s", fragment.sequence_number, failure)
             outcome = Outcome(reason=failure.reason)
@@ -196,8 +208,9 @@ class DubbingSession:
 
     def _dub_gain(self, fragment: DubbingFragment, outcome: Outcome) -> float:
         """The voice is brought to the loudness of the speech it replaces, where that speech is known apart."""
-        if not self._config.separate or outcome.dub is None:
-            return self._config.dub_gain
+        dub_gain = fragment.config.dub_gain
+        if not fragment.config.separate or outcome.dub is None:
+            return dub_gain
         source_db = _speech_level_db(
             self._programme.speech.read(
                 fragment.start_position, fragment.end_position - fragment.start_position
@@ -205,7 +218,7 @@ class DubbingSession:
         )
         dub_db = _speech_level_db(outcome.dub)
         correction_db = max(-_LOUDNESS_RANGE_DB, min(_LOUDNESS_RANGE_DB, source_db - dub_db))
-        return self._config.dub_gain * 10 ** (correction_db / 20)
+        return dub_gain * 10 ** (correction_db / 20)
 
     def _decide_until(self, frontier_ns: int) -> None:
         """Settle what is ready, then everything whose transition begins before `frontier_ns`, deadline by deadline."""
@@ -242,10 +255,7 @@ class DubbingSession:
 
     def _log(self, fragment: DubbingFragment) -> None:
         if self._unlogged.pop(fragment.sequence_number, None) is not None:
-            self._on_event(self._event(fragment))
-
-    def _event(self, fragment: DubbingFragment) -> dict[str, Any]:
-        return fragment_event(self._config, fragment)
+            self._on_event(fragment_event(fragment))
 
 
 def _speech_level_db(samples: Samples) -> float:

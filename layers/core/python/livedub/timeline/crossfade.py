@@ -148,16 +148,19 @@ class CrossfadePlan:
         """The rung that the latest change leads to."""
         return self._rung
 
-    def switch(self, position: int, rung: Rung) -> None:
+    def switch(self, position: int, rung: Rung, gains: RungGains | None = None) -> None:
         """Begin to change to `rung` at `position`; nothing happens if that is where the plan leads already.
+
+        `gains` is what the rung sounds like from now on, where that has changed.
 
         Raises:
             InvalidInputError: an earlier call planned a later change.
         """
-        if rung is self._rung:
+        gains = gains or self._gains[rung]
+        if rung is self._rung and gains == self._gains[rung]:
             return
         self._rung = rung
-        gains = self._gains[rung]
+        self._gains[rung] = gains
         self.dub.fade_to(gains.dub, position=position, samples=self._fade_samples)
         self.background.fade_to(gains.background, position=position, samples=self._fade_samples)
         self.original.fade_to(gains.original, position=position, samples=self._fade_samples)

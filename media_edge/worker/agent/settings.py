@@ -1,0 +1,100 @@
+"""Settings of the agent, read from `AGENT_*` variables by the entry point, never at import."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from livedub.settings import explain
+
+
+class AgentSettings(BaseSettings):
+    """Everything that can be set from outside for one agent. Its workers inherit its WORKER_* and STS_* variables."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AGENT_", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    agent_id: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_.:-]{0,128}$",
+        validation_alias=AliasChoices("AGENT_ID"),
+        description="Name of this agent, its own in the whole fleet; empty takes host name and process id.",
+    )
+    work_queue_url: str = Field(description="SQS queue that streams to dub come from.")
+    streams_table: str = Field(description="DynamoDB table of the streams.")
+    slots: int = Field(default=4, ge=1, le=64, description="Streams that this host dubs at once.")
+    warm_spare: bool = Field(
+        default=True,
+        description="Whether one loaded worker waits for the next stream, so that it starts at once.",
+    )
+    events_dir: Path | None = Field(
+        default=None, description="Folder for each stream's event log, STREAM_ID.jsonl; empty writes none."
+    )
+    poll_wait_s: int = Field(default=5, ge=0, le=20, description="Longest wait of one look into the queue.")
+    call_timeout_s: float = Field(
+        default=3.0,
+        ge=0.2,
+        le=30,
+        description="How long one call to AWS or to the media server's relay may take.",
+    )
+    start_timeout_s: float = Field(
+        default=45.0,
+        ge=1,
+        le=600,
+        description="How long a worker may take to load before it counts as wedged.",
+    )
+    drain_timeout_s: float = Field(
+        default=90.0,
+        ge=1,
+        le=7_200,
+        description="How long streams may play out when the host goes away; longer than the longest D.",
+    )
+    imds_url: str = Field(
+        default="",
+        pattern=r"^$|^https?://",
+        description="Instance metadata service that announces the host's end, on EC2 http://169.254.169.254; "
+        "empty asks nothing.",
+    )
+    imds_poll_s: float = Field(default=5.0, ge=0.1, le=60, description="How often the metadata is looked at.")
+    lifecycle_group: str = Field(
+        default="",
+        description="Auto-scaling group of this host; with AGENT_LIFECYCLE_HOOK, told when it is drained.",
+    )
+    lifecycle_hook: str = Field(
+        default="", description="Lifecycle hook that waits for this host to be drained."
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of the Prometheus endpoint.")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65_535, description="Port of the Prometheus endpoint; 0 switches it off."
+    )
+    log_format: Literal["json", "plain"] = Field(
+        default="json", description="Log lines on stderr: `json` for machines, `plain` for people."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Lowest level that is logged."
+    )
+
+    @property
+    def name(self) -> str:
+        """The agent's name in leases."""
+        host = re.sub(r"[^A-Za-z0-9_.:-]", "-", socket.gethostname())[:100]
+        return self.agent_id or f"{host}-{os.getpid()}"
+
+
+def read_settings() -> AgentSettings:
+    """The settings in the environment.
+
+    Raises:
+        ConfigurationError: one sentence for everything that is missing or wrong.
+    """
+    try:
+        return AgentSettings()  # pyright: ignore[reportCallIssue] - the environment holds what is required
+    except ValidationError as error:
+        raise explain(error, AgentSettings) from error
