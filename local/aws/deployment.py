@@ -1,0 +1,230 @@
+"""Deploys a synthesized assembly to a local AWS: its assets to S3, its template to CloudFormation.
+
+What `cdk deploy` does after synthesis, without the command, in about a second. A local AWS takes one deployment; start
+a fresh one for the next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from livedub.errors import InvalidInputError, LivedubError
+from local.aws.assembly import ensure_assembly
+
+__all__ = ["Deployed", "DeploymentError", "deploy", "ensure_assembly", "find", "secret", "stack_template"]
+
+REGION = "us-east-1"
+STACK = "livedub-local-control-plane"
+
+_BOOTSTRAP_VERSION = "30"
+_CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}, proxies={})
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class DeploymentError(LivedubError):
+    """The local AWS refused a deployment or knows of none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The outputs of the deployed control plane; `..._secret` are names in Secrets Manager, not values."""
+
+    hook_api_url: str
+    streams_table: str
+    work_queue_url: str
+    state_machine_arn: str
+    relay_key_secret: str
+    api_token_secret: str
+
+    @classmethod
+    def from_outputs(cls, outputs: Mapping[str, str]) -> Deployed:
+        """Read the stack's outputs by their fixed names.
+
+        Raises:
+            DeploymentError: one is missing.
+        """
+        names = {
+            "hook_api_url": "HookApiUrl",
+            "streams_table": "StreamsTable",
+            "work_queue_url": "WorkQueueUrl",
+            "state_machine_arn": "StateMachineArn",
+            "relay_key_secret": "RelayKeySecret",
+            "api_token_secret": "ApiTokenSecret",
+        }
+        missing = sorted(set(names.values()) - set(outputs))
+        if missing:
+            raise DeploymentError(f"the stack {STACK} lacks the outputs {', '.join(missing)}.")
+        return cls(**{field: outputs[name] for field, name in names.items()})
+
+
+def deploy(endpoint: str, assembly: Path, *, environment: Mapping[str, str] | None = None) -> Deployed:
+    """Deploy `assembly`; `environment` is laid over the variables of every function.
+
+    Raises:
+        InvalidInputError: `assembly` is no assembly.
+        DeploymentError: the local AWS cannot be reached, or refused; says what and why.
+    """
+    assets = _read_json(assembly / f"{STACK}.assets.json")
+    template = stack_template(assembly)
+    for resource in template["Resources"].values():
+        if environment and resource["Type"] == "AWS::Lambda::Function":
+            resource["Properties"].setdefault("Environment", {}).setdefault("Variables", {}).update(
+                environment
+            )
+    try:
+        _publish(endpoint, assembly, assets)
+        return _create(endpoint, template)
+    except (ClientError, BotoCoreError) as error:
+        raise DeploymentError(
+            f"deploying to {endpoint} failed: {error}.",
+            remedy="Is a fresh local AWS running there? It takes one deployment.",
+        ) from error
+
+
+def find(endpoint: str) -> Deployed:
+    """What was deployed before.
+
+    Raises:
+        DeploymentError: nothing answers at `endpoint`, or nothing is deployed there.
+    """
+    try:
+        return Deployed.from_outputs(_outputs(client(endpoint, "cloudformation")))
+    except (ClientError, BotoCoreError) as error:
+        raise DeploymentError(
+            f"no control plane was found at {endpoint}: {error}.", remedy="Run make deploy-local first."
+        ) from error
+
+
+def secret(endpoint: str, name: str) -> str:
+    """The value of a secret.
+
+    Raises:
+        DeploymentError: there is none of that name.
+    """
+    try:
+        return str(client(endpoint, "secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+    except (ClientError, BotoCoreError) as error:
+        raise DeploymentError(f"the secret {name} cannot be read at {endpoint}: {error}.") from error
+
+
+def stack_template(assembly: Path) -> dict[str, Any]:
+    """The control plane's template.
+
+    Raises:
+        InvalidInputError: `assembly` is no assembly.
+    """
+    return _read_json(assembly / f"{STACK}.template.json")
+
+
+def client(endpoint: str, service: str) -> Any:
+    """A boto3 client of the local AWS, whatever the user's own AWS configuration says."""
+    return Session().client(
+        service,
+        endpoint_url=localhost_url(endpoint),
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - nobody checks it
+        config=_CONFIG,
+    )
+
+
+def localhost_url(endpoint: str) -> str:
+    """`endpoint` with the host `localhost`: of an address, moto would take the first part for a bucket's name.
+
+    Raises:
+        InvalidInputError: not an http URL of this machine with a port.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme != "http" or parts.hostname not in {"localhost", "127.0.0.1"} or not parts.port:
+        raise InvalidInputError(
+            f"endpoint {endpoint!r} is no local AWS.", remedy="Give http://localhost:PORT."
+        )
+    return f"http://localhost:{parts.port}"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"{path} is no part of a cloud assembly: {error}.",
+            remedy="Take the folder ensure_assembly returns.",
+        ) from error
+
+
+def _publish(endpoint: str, assembly: Path, assets: Mapping[str, Any]) -> None:
+    s3 = client(endpoint, "s3")
+    for bucket in sorted({place["bucketName"] for place in _places(assets)}):
+        s3.create_bucket(Bucket=bucket)
+    for digest, asset in assets["files"].items():
+        source = assembly / asset["source"]["path"]
+        zipped = asset["source"]["packaging"] == "zip"
+        body = _archive(source, assembly.parent / "archives" / f"{digest}.zip") if zipped else source
+        for place in asset["destinations"].values():
+            with body.open("rb") as data:
+                s3.put_object(Bucket=place["bucketName"], Key=place["objectKey"], Body=data)
+
+
+def _places(assets: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [place for asset in assets["files"].values() for place in asset["destinations"].values()]
+
+
+def _archive(folder: Path, archive: Path) -> Path:
+    """`folder` as a zip, kept under the name of its content: the same content gives the same bytes."""
+    if archive.is_file():
+        return archive
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=archive.parent, prefix=".", delete=False) as fresh:
+        try:
+            with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as packed:
+                for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                    entry = zipfile.ZipInfo(str(path.relative_to(folder)), _ZIP_EPOCH)
+                    entry.external_attr = 0o644 << 16
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    packed.writestr(entry, path.read_bytes())
+            Path(fresh.name).replace(archive)
+        except BaseException:
+            os.unlink(fresh.name)  # noqa: PTH108 - a name, no Path
+            raise
+    return archive
+
+
+def _create(endpoint: str, template: Mapping[str, Any]) -> Deployed:
+    parameter = template.get("Parameters", {}).get("BootstrapVersion", {}).get("Default")
+    if parameter:
+        # `cdk bootstrap` leaves its version there, and the template asks for it.
+        client(endpoint, "ssm").put_parameter(
+            Name=parameter, Value=_BOOTSTRAP_VERSION, Type="String", Overwrite=True
+        )
+    cloudformation = client(endpoint, "cloudformation")
+    cloudformation.create_stack(
+        StackName=STACK, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_NAMED_IAM"]
+    )
+    return Deployed.from_outputs(_outputs(cloudformation))
+
+
+def _outputs(cloudformation: Any) -> dict[str, str]:
+    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+    if stack["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+        events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
+        reasons = [
+            f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+            for event in events
+            if event.get("ResourceStatusReason") and "FAILED" in event.get("ResourceStatus", "")
+        ]
+        raise DeploymentError(
+            f"the stack {STACK} is {stack['StackStatus']}: {'; '.join(reasons) or 'no reason is given'}."
+        )
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
