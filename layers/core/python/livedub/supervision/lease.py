@@ -176,12 +176,13 @@ def release(
     now_ms: int,
     policy: SupervisionPolicy,
 ) -> StreamRecord:
-    """Free the stream; the generation stays. Unchanged when `execution` does not own it."""
+    """Free the stream; the generation stays. Unchanged when `execution` does not own it.
+
+    A stream whose budget was spent rests since `classify`; if an operator has started it since then, it rests no more.
+    """
     lease = record.lease
     if lease.phase is Phase.FREE or lease.execution != execution:
         return record
-    if outcome is Outcome.DEGRADED and record.degraded_until_ms is None:
-        record = replace(record, degraded_until_ms=now_ms + policy.cool_down_s * 1_000)
     freed = replace(
         record, lease=Lease(generation=lease.generation), last_outcome=outcome, last_detail=detail
     )
