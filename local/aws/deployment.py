@@ -19,17 +19,32 @@ from urllib.parse import urlsplit
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from livedub.errors import InvalidInputError, LivedubError
 from local.aws.assembly import ensure_assembly
 
-__all__ = ["Deployed", "DeploymentError", "deploy", "ensure_assembly", "find", "secret", "stack_template"]
+__all__ = [
+    "Deployed",
+    "DeploymentError",
+    "asset_archive",
+    "client",
+    "deploy",
+    "ensure_assembly",
+    "find",
+    "function_environment",
+    "localhost_url",
+    "secret",
+    "stack_template",
+]
 
 REGION = "us-east-1"
 STACK = "livedub-local-control-plane"
 
 _BOOTSTRAP_VERSION = "30"
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}, proxies={})
+# The last one: a server that broke answers with a page instead of XML.
+_FAILURES = (ClientError, BotoCoreError, ResponseParserError)
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -86,7 +101,7 @@ def deploy(endpoint: str, assembly: Path, *, environment: Mapping[str, str] | No
     try:
         _publish(endpoint, assembly, assets)
         return _create(endpoint, template)
-    except (ClientError, BotoCoreError) as error:
+    except _FAILURES as error:
         raise DeploymentError(
             f"deploying to {endpoint} failed: {error}.",
             remedy="Is a fresh local AWS running there? It takes one deployment.",
@@ -101,7 +116,7 @@ def find(endpoint: str) -> Deployed:
     """
     try:
         return Deployed.from_outputs(_outputs(client(endpoint, "cloudformation")))
-    except (ClientError, BotoCoreError) as error:
+    except _FAILURES as error:
         raise DeploymentError(
             f"no control plane was found at {endpoint}: {error}.", remedy="Run make deploy-local first."
         ) from error
@@ -115,7 +130,7 @@ def secret(endpoint: str, name: str) -> str:
     """
     try:
         return str(client(endpoint, "secretsmanager").get_secret_value(SecretId=name)["SecretString"])
-    except (ClientError, BotoCoreError) as error:
+    except _FAILURES as error:
         raise DeploymentError(f"the secret {name} cannot be read at {endpoint}: {error}.") from error
 
 
@@ -126,6 +141,31 @@ def stack_template(assembly: Path) -> dict[str, Any]:
         InvalidInputError: `assembly` is no assembly.
     """
     return _read_json(assembly / f"{STACK}.template.json")
+
+
+def function_environment(endpoint: str, logical_id: str) -> dict[str, str]:
+    """The variables of a deployed function, with every reference resolved.
+
+    Raises:
+        DeploymentError: it is not deployed at `endpoint`.
+    """
+    try:
+        found = client(endpoint, "cloudformation").describe_stack_resource(
+            StackName=STACK, LogicalResourceId=logical_id
+        )
+        name = found["StackResourceDetail"]["PhysicalResourceId"]
+        configuration = client(endpoint, "lambda").get_function_configuration(FunctionName=name)
+    except _FAILURES as error:
+        raise DeploymentError(
+            f"the function {logical_id} is not deployed at {endpoint}: {error}.",
+            remedy="Start a fresh local AWS; the template has changed.",
+        ) from error
+    return dict(configuration["Environment"]["Variables"])
+
+
+def asset_archive(assembly: Path, asset_path: str) -> Path:
+    """The zip that is uploaded for the asset that the template knows by `asset_path` (aws:asset:path)."""
+    return _archive(assembly / asset_path, assembly.parent / "archives" / f"{Path(asset_path).name}.zip")
 
 
 def client(endpoint: str, service: str) -> Any:
@@ -168,10 +208,10 @@ def _publish(endpoint: str, assembly: Path, assets: Mapping[str, Any]) -> None:
     s3 = client(endpoint, "s3")
     for bucket in sorted({place["bucketName"] for place in _places(assets)}):
         s3.create_bucket(Bucket=bucket)
-    for digest, asset in assets["files"].items():
+    for asset in assets["files"].values():
         source = assembly / asset["source"]["path"]
         zipped = asset["source"]["packaging"] == "zip"
-        body = _archive(source, assembly.parent / "archives" / f"{digest}.zip") if zipped else source
+        body = asset_archive(assembly, asset["source"]["path"]) if zipped else source
         for place in asset["destinations"].values():
             with body.open("rb") as data:
                 s3.put_object(Bucket=place["bucketName"], Key=place["objectKey"], Body=data)

@@ -1,4 +1,4 @@
-"""Starts the programs of a checkout that are not part of the installed package: `python -m local`."""
+"""Starts the programs of a checkout that are not part of the installed package: `python -m local` and its like."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ def run_local(command: str, arguments: list[str], *, root: Path | None = None) -
     Raises:
         MissingPrerequisiteError: this is no checkout, but an installed package.
     """
+    run_module("local", [command, *arguments], command=command, root=root)
+
+
+def run_module(module: str, arguments: list[str], *, command: str, root: Path | None = None) -> NoReturn:
+    """Become `python -m MODULE ARGUMENTS` of this checkout; `command` is what the user typed.
+
+    Raises:
+        MissingPrerequisiteError: this is no checkout, but an installed package.
+    """
     checkout = root or Path(__file__).resolve().parents[_ROOT_OF_CHECKOUT]
     if not (checkout / "local" / "__main__.py").is_file():
         raise MissingPrerequisiteError(
@@ -33,5 +42,5 @@ def run_local(command: str, arguments: list[str], *, root: Path | None = None) -
     ]
     # SAFEPATH: a folder `local` where the user happens to stand must not become ours.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sources), "PYTHONSAFEPATH": "1"}
-    argv = [sys.executable, "-m", "local", command, *arguments]
+    argv = [sys.executable, "-m", module, *arguments]
     os.execve(sys.executable, argv, environment)  # noqa: S606 - an argv list, no shell

@@ -9,6 +9,7 @@ import typer
 from livedub import __version__
 from livedub.cli.demo import demo
 from livedub.cli.dub import dub
+from livedub.cli.invoke import invoke
 from livedub.cli.streams import streams
 from livedub.cli.sts import sts
 from livedub.cli.up import up
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, up, dub, verify, sts):
+for _command in (demo, up, dub, verify, sts, invoke):
     app.command()(_command)
 app.add_typer(streams, name="streams")
 
