@@ -3,6 +3,7 @@
 import asyncio
 
 import httpx
+import pytest
 
 from local.processes import ChildProcess
 
@@ -126,6 +127,7 @@ async def test_what_a_client_puts_into_its_query_is_not_believed(rig: Rig):
     assert rig.control_plane.questions == []
 
 
+@pytest.mark.slow
 async def test_nobody_gets_in_while_the_control_plane_is_away_and_hooks_wait_for_it(rig: Rig):
     rig.rules.stream_keys["demo"] = "k-1"
     publisher = await rig.publish("demo", query="key=k-1")
@@ -173,7 +175,8 @@ async def test_readers_are_asked_about_and_refused(rig: Rig):
 
 async def plays(rig: Rig) -> bool:
     process = await asyncio.create_subprocess_exec(
-        *("ffprobe", "-v", "error", "-rw_timeout", "5000000", "-show_entries", "stream=codec_type"),
+        *("ffprobe", "-v", "error", "-rw_timeout", "5000000", "-analyzeduration", "2000000"),
+        *("-show_entries", "stream=codec_type"),
         *(
             "-rtmp_app",
             "live",
