@@ -34,6 +34,10 @@ class AgentSettings(BaseSettings):
         default=True,
         description="Whether one loaded worker waits for the next stream, so that it starts at once.",
     )
+    worker_command: str = Field(
+        default="",
+        description="Command line that runs a worker, with settings on its stdin; empty runs the one of this package.",
+    )
     events_dir: Path | None = Field(
         default=None, description="Folder for each stream's event log, STREAM_ID.jsonl; empty writes none."
     )
