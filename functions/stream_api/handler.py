@@ -56,7 +56,8 @@ def put_stream(stream_id: str) -> Response[str]:
     from livedub.supervision import function_work  # noqa: PLC0415 - see handler
 
     registration = function_work.read_registration(app.current_event)
-    return _json(200, _commands(stream_id).put(stream_id, registration))
+    created, detail = _commands(stream_id).put(stream_id, registration)
+    return _json(201 if created else 200, detail)
 
 
 @app.patch("/v1/streams/<stream_id>/settings")

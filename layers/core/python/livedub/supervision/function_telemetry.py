@@ -30,7 +30,15 @@ class FunctionTelemetry:
         """Decorate a handler; `correlation_id` is the JMESPath of what ties its lines to its caller's."""
 
         def decorate(function: _Handler) -> _Handler:
-            counted = self.metrics.log_metrics(function, capture_cold_start_metric=True)
+            @functools.wraps(function)
+            def called(event: Any, context: Any) -> dict[str, Any]:
+                try:
+                    return function(event, context)
+                except Exception:
+                    self.count("Failed")
+                    raise
+
+            counted = self.metrics.log_metrics(called, capture_cold_start_metric=True)
             traced = self.tracer.capture_lambda_handler(
                 functools.wraps(function)(counted),
                 # Answers hold stream keys.

@@ -65,25 +65,26 @@ class StreamCommands:
             ]
         )
 
-    def put(self, stream_id: str, registration: StreamRegistration) -> StreamDetail:
-        """Create a stream, or replace the settings of one that exists. A new one's key is answered here, once."""
+    def put(self, stream_id: str, registration: StreamRegistration) -> tuple[bool, StreamDetail]:
+        """Create a stream, or replace the settings of one that exists; whether it was created.
+
+        The key of a new one is answered here, once. `open` takes the key from one that exists.
+        """
         _check(stream_id)
         key = "" if registration.open else secrets.token_urlsafe(_KEY_BYTES)
         now_ms = self.now_ms()
+        created: list[bool] = []
 
         def rule(record: StreamRecord | None) -> StreamRecord:
-            if record is not None:
-                cleared = dict.fromkeys(record.settings)
-                patch = {**cleared, **registration.settings}
-                return stream_settings.change(record, patch, restart=False, now_ms=now_ms)
-            created = new_stream(stream_id, now_ms, self.policy)
-            chosen = stream_settings.parse({**created.settings, **registration.settings}).chosen()
-            return replace(created, settings=chosen, stream_key_hash=credential_hash(key) if key else "")
+            created.append(record is None)
+            if record is None:
+                return self._new(stream_id, registration, key, now_ms)
+            return _replaced(record, registration, now_ms)
 
         record = self._updated(stream_id, rule)
-        # The row tells whether this call made it: somebody else may have, at the same moment.
+        # A write whose answer got lost is repeated on what it wrote itself: then the row knows our key.
         ours = bool(key) and hmac.compare_digest(record.stream_key_hash, credential_hash(key))
-        return self._detail(record, stream_key=key if ours else "")
+        return created[-1] or ours, self._detail(record, stream_key=key if ours else "")
 
     def start(self, stream_id: str) -> StreamDetail:
         """Let a stream run, at once if its publisher is on."""
@@ -110,6 +111,11 @@ class StreamCommands:
                 ),
             )
         )
+
+    def _new(self, stream_id: str, registration: StreamRegistration, key: str, now_ms: int) -> StreamRecord:
+        blank = new_stream(stream_id, now_ms, self.policy)
+        chosen = stream_settings.parse({**blank.settings, **registration.settings}).chosen()
+        return replace(blank, settings=chosen, stream_key_hash=credential_hash(key) if key else "")
 
     def _end(self, stream_id: str, rule: Callable[[StreamRecord, int], StreamRecord]) -> StreamDetail:
         """Apply `rule`. A run that still waits for a host has nobody who would notice: it is ended here."""
@@ -166,6 +172,12 @@ class StreamCommands:
             settings_revision=record.settings_revision,
             stream_key=stream_key,
         )
+
+
+def _replaced(record: StreamRecord, registration: StreamRegistration, now_ms: int) -> StreamRecord:
+    patch = {**dict.fromkeys(record.settings), **registration.settings}
+    changed = stream_settings.change(record, patch, restart=False, now_ms=now_ms)
+    return replace(changed, stream_key_hash="") if registration.open else changed
 
 
 def _check(stream_id: str) -> None:

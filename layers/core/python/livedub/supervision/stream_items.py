@@ -6,6 +6,7 @@ import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,7 +28,7 @@ def to_item(record: StreamRecord) -> Item:
     Raises:
         InvalidInputError: a setting or the timeline holds what DynamoDB cannot (a number that is not finite, bytes).
     """
-    fields = _adapter().dump_python(record, mode="json")
+    fields = _adapter().dump_python(record)
     return {name: _attribute(value, name) for name, value in fields.items()}
 
 
@@ -62,22 +63,26 @@ def _name_of(item: Mapping[str, Attribute]) -> str:
 
 
 def _attribute(value: Any, name: str) -> Attribute:
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[str, Any]", value)
+        return {"M": {key: _attribute(entry, f"{name}.{key}") for key, entry in entries.items()}}
+    if isinstance(value, list | tuple):
+        return {"L": [_attribute(entry, name) for entry in cast("Sequence[Any]", value)]}
+    return _scalar(value, name)
+
+
+def _scalar(value: Any, name: str) -> Attribute:
     if value is None:
         return {"NULL": True}
     if isinstance(value, bool):
         return {"BOOL": value}
+    if isinstance(value, Enum):
+        return {"S": str(value.value)}
     if isinstance(value, str):
         return {"S": value}
-    if isinstance(value, int | float):
-        if not math.isfinite(value):
-            raise InvalidInputError(f"{name} is {value}.", remedy="Give a finite number.")
+    if isinstance(value, int | float) and math.isfinite(value):
         return {"N": repr(value)}
-    if isinstance(value, Mapping):
-        entries = cast("Mapping[str, Any]", value)
-        return {"M": {key: _attribute(entry, f"{name}.{key}") for key, entry in entries.items()}}
-    if isinstance(value, Sequence):
-        return {"L": [_attribute(entry, name) for entry in cast("Sequence[Any]", value)]}
-    raise InvalidInputError(f"{name} is a {type(value).__name__}.", remedy="Use what JSON can hold.")
+    raise InvalidInputError(f"{name} is {value!r}.", remedy="Use what JSON can hold, and finite numbers.")
 
 
 def _value(attribute: Attribute) -> Any:

@@ -104,6 +104,9 @@ class XrayDatagrams(BaseProvider):
         outer, self._current = self._current, segment
         try:
             yield segment
+        except BaseException as error:
+            segment.add_exception(error, [])
+            raise
         finally:
             self._current = outer
             segment.close()
