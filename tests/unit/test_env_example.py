@@ -4,6 +4,9 @@ from pathlib import Path
 
 from gpu_handler.settings import StsSettings
 from livedub.settings import render_env_example
+from livedub.supervision.function_settings import ApiSettings, ReconcileFunctionSettings
+from livedub.supervision.policy import SupervisionPolicy
+from media_edge.mediamtx.relay.settings import RelaySettings
 from media_edge.worker.agent.settings import AgentSettings
 from media_edge.worker.settings import WorkerSettings
 
@@ -11,6 +14,10 @@ EXAMPLE = Path(__file__).resolve().parents[2] / ".env.example"
 GROUPS = [
     ("Stream worker: python -m media_edge.worker run", WorkerSettings),
     ("Worker host: python -m media_edge.worker agent", AgentSettings),
+    ("Media host: python -m media_edge.mediamtx.relay", RelaySettings),
+    ("Lambda functions: set by the CDK app", ReconcileFunctionSettings),
+    ("Lambda function stream_api, besides", ApiSettings),
+    ("Supervision's patience, of all functions and the agent", SupervisionPolicy),
     ("STS service: python -m gpu_handler serve", StsSettings),
 ]
 
