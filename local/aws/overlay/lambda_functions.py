@@ -46,6 +46,12 @@ def patches(runtime: Runtime) -> list[Patch]:
             "moto drops Layers, Tags and Architectures of a function made by CloudFormation",
             _create_with_layers,
         ),
+        Patch(
+            "moto.awslambda.models:LayerVersion.create_from_cloudformation_json",
+            "c94eca749b13",
+            "Ref of a layer must give its ARN, moto gives the object",
+            _layer_with_reference,
+        ),
     ]
 
 
@@ -120,6 +126,23 @@ def _invoke(runtime: Runtime) -> Callable[..., bytes]:
         return result.payload
 
     return invoke
+
+
+def _layer_with_reference(original: Any) -> Any:
+    @classmethod
+    def create_from_cloudformation_json(
+        cls: Any,
+        resource_name: str,
+        cloudformation_json: dict[str, Any],
+        account_id: str,
+        region_name: str,
+        **kwargs: Any,
+    ) -> Any:
+        layer = original.__func__(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
+        layer.physical_resource_id = layer.arn
+        return layer
+
+    return create_from_cloudformation_json
 
 
 def _create_with_layers(original: Any) -> Any:
