@@ -20,6 +20,8 @@ _PATHS: dict[Event, str] = {"publish": "/v1/hooks/publish", "unpublish": "/v1/ho
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 _MOST_PATHS = 2_000
+_MOST_IN_FLIGHT = 20
+"""Requests at once: auth requests use the same connections, and somebody waits for those."""
 _MOST_REMEMBERED = 10_000
 # 401: while keys rotate, some instances of a function still know the older key only.
 _RETRIED = frozenset(
@@ -63,6 +65,7 @@ class HookForwarder:
         self._queue_size = queue_size
         self._counters = counters
         self._first_pause_s = first_pause_s
+        self._in_flight = asyncio.Semaphore(_MOST_IN_FLIGHT)
         self._lanes: dict[str, _Lane] = {}
         self._said: OrderedDict[str, tuple[Event, str]] = OrderedDict()
         self._closing = False
@@ -132,7 +135,8 @@ class HookForwarder:
                 # Spread: the relays of many hosts come back to the control plane at different times.
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
             try:
-                answer = await self._control_plane.post(_PATHS[event], hook)
+                async with self._in_flight:
+                    answer = await self._control_plane.post(_PATHS[event], hook)
             except ControlPlaneError as error:
                 problem = error.message
                 continue

@@ -81,10 +81,13 @@ class RelaySettings(BaseSettings):
         description="How long a permitted reader stays permitted while the control plane cannot be reached.",
     )
     forward_timeout_ms: int = Field(
-        default=2_000, ge=100, le=30_000, description="How long one request to the control plane may take."
+        default=3_000,
+        ge=100,
+        le=30_000,
+        description="How long one request to the control plane may take; a function that starts cold needs seconds.",
     )
     auth_timeout_ms: int = Field(
-        default=4_000,
+        default=6_000,
         ge=100,
         le=8_000,
         description="How long the media server waits for a decision; then it is no. Must stay below its own timeout.",
@@ -94,7 +97,7 @@ class RelaySettings(BaseSettings):
     )
     hook_tries: int = Field(default=6, ge=1, le=20, description="How often a hook is sent before it is lost.")
     hook_queue_size: int = Field(
-        default=16, ge=2, le=1_000, description="Hooks of one path that may wait; the oldest gives way."
+        default=64, ge=2, le=1_000, description="Hooks of one path that may wait; the oldest gives way."
     )
     drain_timeout_s: float = Field(
         default=5, ge=0, le=60, description="How long waiting hooks may take to leave when the relay stops."

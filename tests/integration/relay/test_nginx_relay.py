@@ -129,6 +129,9 @@ async def test_what_a_client_puts_into_its_query_is_not_believed(rig: Rig):
 
 @pytest.mark.slow
 async def test_nobody_gets_in_while_the_control_plane_is_away_and_hooks_wait_for_it(rig: Rig):
+    assert rig.relay is not None
+    await rig.supervisor.stop(rig.relay)
+    await rig.start_relay(RELAY_AUTH_TIMEOUT_MS="1500")
     rig.rules.stream_keys["demo"] = "k-1"
     publisher = await rig.publish("demo", query="key=k-1")
     await rig.published("demo", "in")

@@ -6,10 +6,11 @@ import pytest
 
 from livedub.errors import InvalidInputError
 from livedub.supervision.contract import MediaAddresses, SourceHook
+from media_edge.mediamtx.relay.control_plane_client import ControlPlane
 from media_edge.mediamtx.relay.hook_forwarder import HookForwarder
 from media_edge.mediamtx.relay.incoming import Event
 
-from .fakes import FakeApi, Reply
+from .fakes import KEY, FakeApi, Reply
 
 OK = httpx.Response(200)
 
@@ -91,6 +92,30 @@ async def test_what_mediamtx_says_twice_is_sent_once():
     for event in ("publish", "publish", "unpublish", "unpublish"):
         assert setup.offer(event)
     assert await setup.finish() == [("publish", "s1"), ("unpublish", "s1")]
+
+
+async def test_a_storm_of_hooks_leaves_room_for_questions():
+    under_way, most = 0, 0
+
+    class Slow(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            under_way -= 1
+            return httpx.Response(200)
+
+    counters: Counter[str] = Counter()
+    api = ControlPlane("https://api.test", KEY, timeout_s=5, transport=Slow())
+    forwarder = HookForwarder(api, tries=1, queue_size=64, counters=counters)
+    for index in range(20):
+        for stream in range(50):
+            assert forwarder.offer("publish", hook(f"s{index}", f"live/stream{stream}/in"))
+    await forwarder.close(30)
+    assert counters == {"hooks_forwarded": 1_000}
+    assert 1 < most <= 20
 
 
 async def test_a_full_queue_keeps_the_newest():
