@@ -19,7 +19,7 @@ from livedub.supervision.naming import next_execution_name
 from livedub.supervision.outcomes import Verdict, release_reason
 from livedub.supervision.paths import parse_path
 from livedub.supervision.reconcile import Start
-from livedub.supervision.record import Outcome, StreamRecord
+from livedub.supervision.record import Outcome, Phase, StreamRecord
 from tests.unit.supervision.simulation.kernel import Host, Process
 from tests.unit.supervision.simulation.machine import Execution, Machine
 from tests.unit.supervision.simulation.world import LambdaDownError, StoreDownError, World
@@ -67,10 +67,10 @@ class Functions:
             decided[:] = [result]
             return result.record
 
-        yield from self._world.store.update(host, parse_path(hook.path).stream_id, rule)
+        row = yield from self._world.store.update(host, parse_path(hook.path).stream_id, rule)
         self._may_crash()
-        if decided[0].start:
-            self._start(decided[0].execution, parse_path(hook.path).stream_id)
+        if row is not None and decided[0].start:
+            self._start(row, decided[0].execution, host)
 
     def unpublish_hook(self, hook: SourceHook) -> Process:
         host = self._host()
@@ -112,7 +112,7 @@ class Functions:
             world.count(type(action).__name__)
             if isinstance(action, Start):
                 self._may_crash()
-                self._start(action.execution, action.stream_id)
+                self._start(world.store.rows[action.stream_id], action.execution, host)
                 continue
             yield from world.store.update(
                 host,
@@ -128,22 +128,29 @@ class Functions:
         """What stream_api does for an operator."""
         world, host = self._world, self._host()
         rules = {"start": desire.start, "stop": desire.stop, "drain": desire.drain}
+        given_up: list[str] = []
 
         def rule(record: StreamRecord | None) -> StreamRecord | None:
+            given_up.clear()
             if record is None:
                 return None
             if name == "settings":
                 patch = {"delay_ms": world.sim.rng.choice([4_000, 6_000])}
                 return stream_settings.change(record, patch, restart=True, now_ms=host.clock_ms)
-            return rules[name](record, host.clock_ms)
+            changed = rules[name](record, host.clock_ms)
+            if name == "start" or changed.lease.phase is not Phase.WAITING_CAPACITY:
+                return changed
+            given_up.append(changed.lease.execution)
+            return self._freed(host, changed, changed.lease.execution, Outcome.ENDED, "no host took it yet")
 
         try:
             row = yield from world.store.update(host, stream_id, rule)
         except StoreDownError:
             return
-        startable = row is not None and world.rules.startable(row, host.clock_ms, world.policy)
-        if name == "start" and row is not None and startable:
-            self._start(next_execution_name(row, salt=f"-{host.clock_ms}"), stream_id)
+        for execution in given_up:
+            self._machine.abort(self._machine.executions[execution], "ABORTED")
+        if name == "start" and row is not None and world.rules.startable(row, host.clock_ms, world.policy):
+            self._start(row, next_execution_name(row), host)
 
     def _acquire(self, host: Host, stream_id: str, execution: str, adopt_from: str, attempt: int) -> Process:
         world = self._world
@@ -244,24 +251,25 @@ class Functions:
         row = yield from world.store.update(
             host,
             stream_id,
-            lambda record: (
-                world.rules.release(
-                    record,
-                    execution=execution,
-                    outcome=outcome,
-                    detail=detail,
-                    now_ms=host.clock_ms,
-                    policy=world.policy,
-                )
-                if record
-                else None
-            ),
+            lambda record: self._freed(host, record, execution, outcome, detail) if record else None,
         )
         self._may_crash()
         again = row is not None and world.rules.startable(row, host.clock_ms, world.policy)
         if row is not None and again:
-            self._start(next_execution_name(row), stream_id)
+            self._start(row, next_execution_name(row), host)
         return again
+
+    def _freed(
+        self, host: Host, record: StreamRecord, execution: str, outcome: Outcome, detail: str
+    ) -> StreamRecord:
+        return self._world.rules.release(
+            record,
+            execution=execution,
+            outcome=outcome,
+            detail=detail,
+            now_ms=host.clock_ms,
+            policy=self._world.policy,
+        )
 
     def _spawn_watch(self, execution: Execution, attempt: int) -> None:
         self._world.sim.spawn(self._watched(execution, attempt))
@@ -274,8 +282,11 @@ class Functions:
             if attempt < 3:
                 self._world.sim.call(5_000, self._spawn_watch, execution, attempt + 1)
 
-    def _start(self, name: str, stream_id: str) -> None:
-        self._machine.start(name, {"stream_id": stream_id, "adopt_from": "", "attempt": 0})
+    def _start(self, row: StreamRecord, name: str, host: Host) -> None:
+        """Under another name where `name` is used up by an execution that never owned the stream."""
+        given = {"stream_id": row.stream_id, "adopt_from": "", "attempt": 0}
+        if not self._machine.start(name, given):
+            self._machine.start(next_execution_name(row, salt=f"-again-{host.clock_ms // 10_000}"), given)
 
     def _host(self) -> Host:
         return self._world.host("lambda")
