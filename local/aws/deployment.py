@@ -150,12 +150,13 @@ def function_environment(endpoint: str, logical_id: str) -> dict[str, str]:
         DeploymentError: it is not deployed at `endpoint`.
     """
     try:
-        found = client(endpoint, "cloudformation").describe_stack_resource(
-            StackName=STACK, LogicalResourceId=logical_id
+        # What moto does not carry out, such as a queue's policy, has no names there, and breaks the narrower call.
+        found = client(endpoint, "cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+        name = next(
+            each["PhysicalResourceId"] for each in found if each.get("LogicalResourceId") == logical_id
         )
-        name = found["StackResourceDetail"]["PhysicalResourceId"]
         configuration = client(endpoint, "lambda").get_function_configuration(FunctionName=name)
-    except _FAILURES as error:
+    except (*_FAILURES, StopIteration) as error:
         raise DeploymentError(
             f"the function {logical_id} is not deployed at {endpoint}: {error}.",
             remedy="Start a fresh local AWS; the template has changed.",

@@ -21,7 +21,7 @@ OUTPUTS = {
 def test_outputs_are_read_by_their_names():
     deployed = Deployed.from_outputs({**OUTPUTS, "Another": "ignored"})
     assert deployed.hook_api_url == "http://localhost:1/api"
-    assert deployed.api_token_secret == "arn:token"
+    assert deployed.api_token_secret == OUTPUTS["ApiTokenSecret"]
 
 
 def test_missing_outputs_are_named():

@@ -10,7 +10,7 @@ from livedub.errors import InvalidInputError
 from livedub.supervision.signing import SignatureRejectedError, verify
 from local.aws.invoke import logical_id, read_event, with_credentials
 
-KEY = "ab" * 32
+KEY, TOKEN = "ab" * 32, "token"
 
 
 def http_event(path: str, body: str | None = "{}", method: str = "POST", **more: Any) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def http_event(path: str, body: str | None = "{}", method: str = "POST", **more:
 
 
 def signed(event: dict[str, Any]) -> dict[str, Any]:
-    return with_credentials(event, relay_key=f"{KEY}\n{'cd' * 32}", api_token="token")
+    return with_credentials(event, relay_key=f"{KEY}\n{'cd' * 32}", api_token=TOKEN)
 
 
 def test_a_hook_is_signed_as_the_relay_would_with_the_first_key():
@@ -71,7 +71,7 @@ def test_functions_are_found_by_the_name_of_their_construct():
     }
     assert logical_id(template, "OnPublish") == "OnPublishA75ABC12"
     for wrong in ("on_publish", "Table", "OnPublishA75ABC12"):
-        with pytest.raises(InvalidInputError, match="not in the template.*Take one of OnPublish"):
+        with pytest.raises(InvalidInputError, match=r"not in the template.*Take one of OnPublish"):
             logical_id(template, wrong)
 
 
