@@ -16,6 +16,7 @@ from local.aws.overlay import (
     lambda_functions,
     parameters,
     run_command,
+    state_machine_speed,
     state_machine_tokens,
     state_machines,
 )
@@ -29,6 +30,7 @@ def all_patches(runtime: Runtime) -> list[Patch]:
         *lambda_functions.patches(runtime),
         *state_machines.patches(runtime),
         *state_machine_tokens.patches(),
+        *state_machine_speed.patches(),
         *internal_clients.patches(),
         *dynamodb.patches(),
         *event_rules.patches(runtime),
