@@ -164,6 +164,7 @@ async def test_a_hook_that_was_not_taken_is_sent_again(rig: Rig):
     assert rig.control_plane.rejected == [], "every try has its own nonce"
 
 
+@pytest.mark.slow
 async def test_readers_are_asked_about_and_refused(rig: Rig):
     rig.rules.stream_keys["demo"] = "k-1"
     await rig.publish("demo", query="key=k-1")

@@ -25,6 +25,7 @@ def environment(**settings: str) -> dict[str, str]:
         "RELAY_SERVER_API_URL": f"http://127.0.0.1:{free_port()}",
         "RELAY_PLAY_BASE_URL": "rtmp://127.0.0.1:1935",
         "RELAY_PUBLISH_BASE_URL": "rtmp://127.0.0.1:1935",
+        "RELAY_DRAIN_TIMEOUT_S": "0.2",
         **settings,
     }
 
