@@ -30,6 +30,7 @@ from media_edge.worker.agent.work_queue_client import SqsWorkQueue
 from media_edge.worker.agent.worker_pool import WorkerPool
 from media_edge.worker.agent.worker_process import WORKER_ARGV, WorkerProcess, worker_environment
 from media_edge.worker.exit_codes import ExitCode
+from media_edge.worker.progress import ProgressWriter
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +53,11 @@ def run_agent() -> int:
 async def _run(settings: AgentSettings, policy: SupervisionPolicy) -> None:
     timeout_s = settings.call_timeout_s
     metrics = AgentMetrics()
+    progress = ProgressWriter(sys.stdout)
     kicker = RelayKicker(timeout_s)
     environment = worker_environment(os.environ)
-    pool = WorkerPool(partial(WorkerProcess.start, WORKER_ARGV, environment), keep_spare=settings.warm_spare)
+    argv = shlex.split(settings.worker_command) or WORKER_ARGV
+    pool = WorkerPool(partial(WorkerProcess.start, argv, environment), keep_spare=settings.warm_spare)
     tools = Tools(
         agent_id=settings.name,
         store=DynamoStreamStore(
@@ -70,21 +73,33 @@ async def _run(settings: AgentSettings, policy: SupervisionPolicy) -> None:
         start_timeout_s=settings.start_timeout_s,
         drain_timeout_s=settings.drain_timeout_s,
         events_dir=settings.events_dir.expanduser() if settings.events_dir else None,
+        tell=progress.write,
     )
     queue = SqsWorkQueue(
         settings.work_queue_url, agent_aws_client("sqs", timeout_s, longest_poll_s=settings.poll_wait_s)
     )
     agent = Agent(queue, tools, slots=settings.slots, poll_wait_s=settings.poll_wait_s)
+    saying: asyncio.Task[None] | None = None
     try:
         _serve_metrics(metrics, settings)
         _obey_signals(agent)
         pool.start()
         logger.info("Agent %s has %d slots.", settings.name, settings.slots)
+        saying = asyncio.create_task(_say_ready(pool, settings, progress), name="ready")
         await _work(agent, settings, tools)
     finally:
+        if saying is not None:
+            saying.cancel()
         await pool.aclose()
+        progress.close()
         kicker.close()
         metrics.close()
+
+
+async def _say_ready(pool: WorkerPool, settings: AgentSettings, progress: ProgressWriter) -> None:
+    """Work is taken before, too; from now on a stream starts without loading."""
+    await pool.until_warm()
+    progress.write({"event": "ready", "agent_id": settings.name, "slots": settings.slots})
 
 
 async def _work(agent: Agent, settings: AgentSettings, tools: Tools) -> None:

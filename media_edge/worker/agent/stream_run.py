@@ -130,6 +130,7 @@ class StreamRun:
         if self._drain is not None:
             worker.send({"command": "drain"})
         logger.info("Worker %d runs generation %d.", worker.pid, self.work.generation)
+        self._tell({"event": "worker_started", "agent_id": self._tools.agent_id, "pid": worker.pid})
         try:
             return await self._supervise(worker, binding)
         finally:
@@ -151,7 +152,9 @@ class StreamRun:
         if not self._ending.done():
             code = end.result()
             logger.info("The worker ended with code %d.", code)
-            return report_exit(code, self._drain)
+            report = report_exit(code, self._drain)
+            self._tell({"event": "worker_ended", "exit_code": code, "outcome": report.outcome, "reason": ""})
+            return report
         ending = self._ending.result()
         worker.kill()
         logger.error("The worker is ended: %s.", ending.reason)
@@ -160,6 +163,9 @@ class StreamRun:
         await asyncio.wait({end}, timeout=_KILL_BOUND_S)
         end.cancel()
         self.outcome = "fenced" if ending.report is None else ending.report.outcome
+        self._tell(
+            {"event": "worker_ended", "exit_code": None, "outcome": self.outcome, "reason": ending.reason}
+        )
         return ending.report
 
     def _end(self, ending: Ending) -> None:
@@ -204,12 +210,16 @@ class StreamRun:
             self._tools.metrics.start_time.observe(now_s - started_s)
             logger.info("The worker has started after %.2f s.", now_s - started_s)
         progress.hear(event, now_s)
+        self._tell(event)
         self._tools.metrics.observe_worker(self.stream_id, event)
         origin = event.get("origin")
         if event.get("event") == "timeline" and isinstance(origin, dict):
             beats.keep_timeline({str(name): int(value) for name, value in origin.items()})
         elif event.get("event") == "settings_refused":
             logger.error("The worker refused new settings: %s", event.get("problem"))
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        self._tools.tell({**event, "stream_id": self.stream_id, "generation": self.work.generation})
 
     def _follow_settings(self, record: StreamRecord) -> None:
         self._revision = record.settings_revision

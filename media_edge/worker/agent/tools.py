@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from livedub.supervision.policy import SupervisionPolicy
 from livedub.supervision.stream_store_port import StreamStore
@@ -25,6 +26,10 @@ def around(seconds: float) -> float:
     return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
 
 
+def to_nobody(_event: Mapping[str, Any]) -> None:
+    """Where nobody listens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """Ports and bounds.
@@ -35,6 +40,7 @@ class Tools:
         call_timeout_s: bound of one call; beats of short leases get less.
         start_timeout_s: how long a worker may load.
         drain_timeout_s: how long a worker may play out.
+        tell: hears what becomes of each stream and every line of its worker, for whoever started the agent.
         now_ms: the wall clock.
         jitter: varies a period.
     """
@@ -51,5 +57,6 @@ class Tools:
     start_timeout_s: float = 45.0
     drain_timeout_s: float = 90.0
     events_dir: Path | None = None
+    tell: Callable[[Mapping[str, Any]], None] = to_nobody
     now_ms: Callable[[], int] = unix_ms
     jitter: Callable[[float], float] = around

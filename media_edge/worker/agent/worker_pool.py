@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 _REFILL_PAUSE_S = 5.0
 """A worker that has just got its stream needs the processor more than the next spare does."""
 _RETRY_PAUSE_S = 15.0
+_LOOK_S = 0.1
 
 StartWorker = Callable[[], Awaitable[WorkerProcess]]
 
@@ -52,6 +53,11 @@ class WorkerPool:
     def warm(self) -> bool:
         """Whether a loaded worker is at hand."""
         return self._spare is not None and self._spare.alive and self._spare.ready.is_set()
+
+    async def until_warm(self) -> None:
+        """Wait until a loaded worker is at hand; at once where no spare is kept."""
+        while self._keep_spare and not self.warm:  # noqa: ASYNC110 - a spare may die and be replaced meanwhile
+            await asyncio.sleep(_LOOK_S)
 
     async def take(self) -> Worker:
         """The spare, even if it is still loading: it is further than a fresh one would be."""
