@@ -15,7 +15,7 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.config import EnvironmentConfig, environment_config
 from infra.stacks.control_plane import ControlPlaneStack, Sources
-from livedub.errors import ConfigurationError, LivedubError
+from livedub.errors import ConfigurationError, InvalidInputError, LivedubError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,7 +62,10 @@ def main() -> None:
             region=os.environ.get("CDK_DEFAULT_REGION"),
         )
     app, _ = build_app(config)
-    app.synth()
+    try:
+        app.synth()
+    except RuntimeError as error:  # what jsii raises; the findings were printed above it
+        raise InvalidInputError(str(error), remedy="Repair it, or acknowledge it where it arises.") from error
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ class PythonFunction(lambda_.Function):
         acknowledge(
             self, "L1", "Every part of livedub runs on the one Python that Debian's GStreamer bindings have."
         )
+        self.own_role = role
         acknowledge(role, "IAM5[Resource::*]", "X-Ray has no resources to name.")
 
 

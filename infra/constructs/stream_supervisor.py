@@ -89,3 +89,13 @@ def machine_arn(scope: Construct, name: str) -> str:
         resource_name=name,
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
+
+
+def executions_arn(scope: Construct, name: str) -> str:
+    """The ARN pattern of every execution of the machine called `name`."""
+    return Stack.of(scope).format_arn(
+        service="states",
+        resource="execution",
+        resource_name=f"{name}:*",
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from aws_cdk import CfnOutput, Environment, Stack, Tags
+from aws_cdk import CfnOutput, Environment, Stack, Tags, Token
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.config import EnvironmentConfig
 from infra.constructs.access_secrets import AccessSecrets
+from infra.constructs.acknowledged import acknowledge
 from infra.constructs.control_api import ControlApi
 from infra.constructs.python_function import (
     FunctionSetup,
@@ -22,7 +23,7 @@ from infra.constructs.python_function import (
 )
 from infra.constructs.python_layers import PythonLayers
 from infra.constructs.repair_triggers import RepairTriggers
-from infra.constructs.stream_supervisor import StreamSupervisor, machine_arn
+from infra.constructs.stream_supervisor import StreamSupervisor, executions_arn, machine_arn
 from infra.constructs.stream_tables import StreamTables
 from infra.constructs.work_queue import WorkQueue
 
@@ -161,10 +162,7 @@ class ControlPlaneStack(Stack):
         The names a function is told are the resources it may use, so that names and rights cannot differ.
         """
         rights = {
-            "LIVEDUB_STREAMS_TABLE": (
-                self.tables.streams.table_arn,
-                ("dynamodb:GetItem", "dynamodb:PutItem"),
-            ),
+            "LIVEDUB_STREAMS_TABLE": (self.tables.streams.table_arn, ("dynamodb:GetItem",)),
             "LIVEDUB_REPLAY_TABLE": (self.tables.replay.table_arn, ("dynamodb:PutItem",)),
             "LIVEDUB_REPORTS_TABLE": (
                 self.tables.reports.table_arn,
@@ -187,8 +185,19 @@ class ControlPlaneStack(Stack):
             for variable in sorted(required_variables(construct_id)):
                 resource, actions = rights[variable]
                 _allow(function, resource, *actions)
+            if construct_id != "AuthorizeMedia":
+                _allow(function, self.tables.streams.table_arn, "dynamodb:PutItem")
         for construct_id in ("ReconcileStreams", "StreamApi"):
             _allow(self.functions[construct_id], self.tables.streams.table_arn, "dynamodb:Scan")
+        # An operator's stop must end a run that still waits for a host: nobody else would notice.
+        _allow(self.functions["StreamApi"], executions_arn(self, self.machine_name), "states:StopExecution")
+        region = "<AWS::Region>" if Token.is_unresolved(self.region) else self.region
+        account = "<AWS::AccountId>" if Token.is_unresolved(self.account) else self.account
+        acknowledge(
+            self.functions["StreamApi"].own_role,
+            f"IAM5[Resource::arn:<AWS::Partition>:states:{region}:{account}:execution:{self.machine_name}:*]",
+            "The executions of the one machine: their names come with the streams.",
+        )
 
     def _outputs(self) -> None:
         for name, value, meaning in (

@@ -15,7 +15,7 @@ EVERY_STREAM = {"streams": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Sc
 RIGHTS: dict[str, dict[str, set[str]]] = {
     "OnPublish": {**LEASE, **START, **SIGNED},
     "OnUnpublish": {**LEASE, **SIGNED},
-    "AuthorizeMedia": {**LEASE, **SIGNED},
+    "AuthorizeMedia": {"streams": {"dynamodb:GetItem"}, **SIGNED},
     "AcquireLease": LEASE,
     "ClassifyOutcome": LEASE,
     "ReleaseLease": {**LEASE, **START},
@@ -26,7 +26,12 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         **SIGNED,
         "reports": {"dynamodb:PutItem", "dynamodb:Scan"},
     },
-    "StreamApi": {**EVERY_STREAM, **START, "api_token": {"secretsmanager:GetSecretValue"}},
+    "StreamApi": {
+        **EVERY_STREAM,
+        **START,
+        "executions": {"states:StopExecution"},
+        "api_token": {"secretsmanager:GetSecretValue"},
+    },
 }
 TRACING = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 LOG_DELIVERY = {
@@ -66,8 +71,9 @@ def word(synthesized: Synthesized, resource: Any) -> str:
         return "*"
     if "Fn::Join" in resource:
         text = "".join(part for part in resource["Fn::Join"][1] if isinstance(part, str))
-        assert text.endswith(f":stateMachine:livedub-{synthesized.environment}-stream-supervisor"), text
-        return "machine"
+        name = f"livedub-{synthesized.environment}-stream-supervisor"
+        words = {f":stateMachine:{name}": "machine", f":execution:{name}:*": "executions"}
+        return next(word for end, word in words.items() if text.endswith(end))
     logical_id = resource.get("Ref") or resource["Fn::GetAtt"][0]
     return resource_names(synthesized)[logical_id]
 
