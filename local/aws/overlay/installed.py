@@ -10,6 +10,7 @@ from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 from local.aws.overlay import (
     cloudformation,
     cloudformation_types,
+    dispatch,
     dynamodb,
     event_rules,
     internal_clients,
@@ -32,6 +33,7 @@ def all_patches(runtime: Runtime) -> list[Patch]:
         *state_machine_tokens.patches(),
         *state_machine_speed.patches(),
         *internal_clients.patches(),
+        *dispatch.patches(),
         *dynamodb.patches(),
         *event_rules.patches(runtime),
         *parameters.patches(runtime),
