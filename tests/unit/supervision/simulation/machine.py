@@ -188,6 +188,8 @@ class Machine:
         return (yield waiting.signal)
 
     def _submit(self, resource: str, parameters: dict[str, Any]) -> None:
+        if self._world.happens(self._world.faults.store_fails / 2):
+            raise TaskFailedError("States.TaskFailed", "the service did not answer")
         if resource.startswith("sqs:"):
             self.send(json.loads(json.dumps(parameters["MessageBody"])))
             return
