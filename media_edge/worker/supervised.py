@@ -55,6 +55,7 @@ def run_supervised() -> ExitCode:
         assignment = reader.next()
         if assignment is None:
             logger.info("The worker was not needed.")
+            progress.close()
             return ExitCode.DRAINED
         settings, origin = read_assignment(assignment)
     except LivedubError as error:
