@@ -30,7 +30,11 @@ async def start_local_aws(supervisor: Supervisor, *, port: int = 0) -> str:
 
 
 def client_environment(endpoint: str) -> dict[str, str]:
-    """Variables that make AWS's own tools and libraries talk to this AWS and to no other."""
+    """Variables that make AWS's own tools and libraries talk to this AWS and to no other.
+
+    An AWS_PROFILE of the user's would win over some of them, and an empty one is an error to boto3: see
+    `forget_profiles`.
+    """
     return {
         # Literally `localhost`: of an address, CloudFormation there would take the first part for a bucket.
         "AWS_ENDPOINT_URL": endpoint,
@@ -41,11 +45,16 @@ def client_environment(endpoint: str) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": f"local{endpoint.rsplit(':', 1)[1]}",
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_SESSION_TOKEN": "",
-        "AWS_PROFILE": "",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def forget_profiles() -> None:
+    """Take AWS profiles out of our own environment, and so out of what children inherit."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)
 
 
 def api_environment(endpoint: str, deployed: deployment.Deployed) -> dict[str, str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from livedub.errors import LivedubError, MissingPrerequisiteError
 from local.aws import deployment
 from local.aws.assembly import ROOT
-from local.aws.child import api_environment, client_environment, start_local_aws
+from local.aws.child import api_environment, client_environment, forget_profiles, start_local_aws
 from local.processes import ProcessError, ProcessSpec, Supervisor
 
 ACCOUNT = "123456789012"
@@ -80,6 +80,7 @@ async def deploy_local(port: int, command: Sequence[str]) -> int:
                 return await _foreground(command, {**client_environment(endpoint), **access})
             say(f"\nDeployed on {endpoint}. In another terminal:\n")
             say(f"  .venv/bin/livedub demo --on {endpoint}")
+            say("  unset AWS_PROFILE AWS_DEFAULT_PROFILE")
             for name, value in {**client_environment(endpoint), **access}.items():
                 say(f"  export {name}={shlex.quote(value)}")
             say("\nCtrl-C ends it; nothing is kept.")
@@ -151,6 +152,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help="of the local AWS; 0 takes a free one")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="after --: run on what was deployed")
     arguments = parser.parse_args()
+    forget_profiles()
     try:
         return asyncio.run(_until_signal(arguments.port, arguments.command))
     except asyncio.CancelledError:

@@ -20,6 +20,7 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
+from botocore.session import Session as BotocoreSession
 
 from livedub.errors import InvalidInputError, LivedubError
 from local.aws.assembly import ensure_assembly
@@ -171,7 +172,9 @@ def asset_archive(assembly: Path, asset_path: str) -> Path:
 
 def client(endpoint: str, service: str) -> Any:
     """A boto3 client of the local AWS, whatever the user's own AWS configuration says."""
-    return Session().client(
+    # Without a profile: one of the user's that is not configured here would be an error.
+    alone = BotocoreSession(session_vars={"profile": (None, [], None, None)})
+    return Session(botocore_session=alone).client(
         service,
         endpoint_url=localhost_url(endpoint),
         region_name=REGION,

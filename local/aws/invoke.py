@@ -22,7 +22,7 @@ from typing import Any
 from livedub.errors import InvalidInputError, LivedubError
 from livedub.supervision.signing import sign
 from local.aws import deployment
-from local.aws.child import start_local_aws
+from local.aws.child import forget_profiles, start_local_aws
 from local.aws.code_store import CodeStore
 from local.aws.function_spec import FunctionSpec, InvokeResult
 from local.aws.lambda_environment import LambdaEnvironment
@@ -196,6 +196,7 @@ async def _until_sigterm(work: Coroutine[Any, Any, InvokeResult]) -> InvokeResul
 def main() -> int:
     """Print the answer on stdout and the function's log on stderr. Exit codes: 0 answered, 1 raised, 2 not run."""
     arguments = parser().parse_args()
+    forget_profiles()
     work = invoke(arguments.function, arguments.event, on=arguments.on, signed=arguments.sign)
     try:
         result = asyncio.run(_until_sigterm(work))

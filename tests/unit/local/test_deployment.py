@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from livedub.errors import InvalidInputError
-from local.aws.deployment import Deployed, DeploymentError, asset_archive, find, localhost_url, stack_template
+from local.aws.deployment import (
+    Deployed,
+    DeploymentError,
+    asset_archive,
+    client,
+    find,
+    localhost_url,
+    stack_template,
+)
 from local.ports import free_port
 
 OUTPUTS = {
@@ -78,3 +86,11 @@ def test_a_folder_that_is_no_assembly_is_named(tmp_path: Path):
 def test_where_nothing_runs_the_remedy_is_to_deploy():
     with pytest.raises(DeploymentError, match=r"no control plane was found .*Run make deploy-local"):
         find(f"http://localhost:{free_port()}")
+
+
+@pytest.mark.parametrize("profile", ["", "of-somebody-else"])
+def test_the_users_profile_does_not_matter(monkeypatch: pytest.MonkeyPatch, profile: str):
+    monkeypatch.setenv("AWS_PROFILE", profile)
+    made = client("http://127.0.0.1:5601", "sqs")
+    assert made.meta.endpoint_url == "http://localhost:5601"
+    assert made.meta.region_name == "us-east-1"
