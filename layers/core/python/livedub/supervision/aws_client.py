@@ -40,10 +40,11 @@ def aws_errors(doing: str) -> Generator[None]:
         StoreUnavailableError: an AWS call failed; `doing` says what it was for.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
 
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ResponseParserError) as error:
         raise StoreUnavailableError(
             f"{doing} failed: {error}.",
             remedy="Check the function's or host's permissions, and that the service is reachable.",
