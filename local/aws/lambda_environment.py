@@ -51,16 +51,23 @@ class LambdaEnvironment:
         emulator: the `aws-lambda-rie` program.
         spawner: starts the process.
         python: the interpreter of the runtime, which has awslambdaric and boto3.
+        scratch: where its home folder is made; the system's temporary folder by default.
 
     Raises:
         EnvironmentStartError: it did not come up, three times.
     """
 
     def __init__(
-        self, spec: FunctionSpec, *, emulator: Path, spawner: Spawner, python: str = sys.executable
+        self,
+        spec: FunctionSpec,
+        *,
+        emulator: Path,
+        spawner: Spawner,
+        python: str = sys.executable,
+        scratch: Path | None = None,
     ) -> None:
         self.spec = spec
-        self._home = Path(tempfile.mkdtemp(prefix=f"{spec.name[:40]}-"))
+        self._home = Path(tempfile.mkdtemp(prefix=f"{spec.name[:40]}-", dir=scratch))
         self._log_path = self._home / "environment.log"
         self._killed = False
         try:

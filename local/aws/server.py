@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +31,7 @@ from local.aws.overlay.catalogue import MotoCatalogue
 from local.aws.overlay.installed import install
 from local.aws.overlay.lambda_functions import keep_log
 from local.aws.runtime import Runtime
+from local.aws.scratch import scratch_folder
 from local.aws.settings import LocalAwsSettings
 from local.aws.spawner import Spawner
 from local.ports import require_free
@@ -67,7 +66,6 @@ def serve(settings: LocalAwsSettings, *, ready_file: Path | None = None) -> None
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     with _running(settings) as server:
-        # What moto's state machines call services by.
         thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
         thread.start()
         _announce(f"http://localhost:{server.port}", ready_file)
@@ -81,15 +79,17 @@ def _running(settings: LocalAwsSettings) -> Iterator[BaseWSGIServer]:
     emulator = settings.require_emulator()
     if settings.port:
         require_free(_HOST, settings.port, needed_by="The local AWS")
-    root = Path(tempfile.mkdtemp(prefix="livedub-aws-"))
-    spawner = Spawner()
-    background = BackgroundWork(speed=settings.schedule_speed)
-    pools = FunctionPools(
-        lambda spec: LambdaEnvironment(spec, emulator=emulator, spawner=spawner),
-        limit=settings.environments_per_function,
-        patience_s=settings.function_patience_s,
-    )
-    try:
+    with ExitStack() as held:
+        root = held.enter_context(scratch_folder())
+        spawner = held.enter_context(Spawner())
+        background = BackgroundWork(speed=settings.schedule_speed)
+        held.callback(background.close)
+        pools = FunctionPools(
+            lambda spec: LambdaEnvironment(spec, emulator=emulator, spawner=spawner, scratch=root),
+            limit=settings.environments_per_function,
+            patience_s=settings.function_patience_s,
+        )
+        held.callback(pools.close)
         functions = Functions(pools, background, keep_log)
         runtime = Runtime(functions, background, CodeStore(root), HostCommands())
         install(runtime)
@@ -100,17 +100,10 @@ def _running(settings: LocalAwsSettings) -> Iterator[BaseWSGIServer]:
             DomainDispatcherApplication(create_backend_app),
         )
         server = make_server(_HOST, settings.port, application, threaded=True, request_handler=_Handler)
-        try:
-            runtime.endpoint = f"http://localhost:{server.port}"
-            os.environ["MOTO_PORT"] = str(server.port)  # where moto's own state machines call services
-            yield server
-        finally:
-            server.server_close()
-    finally:
-        background.close()
-        pools.close()
-        spawner.close()
-        shutil.rmtree(root, ignore_errors=True)
+        held.callback(server.server_close)
+        runtime.endpoint = f"http://localhost:{server.port}"
+        os.environ["MOTO_PORT"] = str(server.port)  # where moto's own state machines call services
+        yield server
 
 
 def _announce(endpoint: str, ready_file: Path | None) -> None:
