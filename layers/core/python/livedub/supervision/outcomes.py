@@ -6,6 +6,7 @@ the work, `report` when the worker's agent reported, `error` when the state that
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -188,7 +189,9 @@ def _closed(record: StreamRecord, ending: _Ending, now_ms: int) -> StreamRecord:
     """The record with this generation ended, so that nothing acts for it any more."""
     if record.lease.ended_at_ms is not None:
         return record
-    lease = replace(record.lease, ended_at_ms=now_ms, agent_id="", task_token="", publish_token_hash="")
+    # The next free millisecond: clocks differ, so two generations may seem to end in the same one.
+    ended_at_ms = next(at_ms for at_ms in itertools.count(now_ms) if at_ms not in record.restarts_ms)
+    lease = replace(record.lease, ended_at_ms=ended_at_ms, agent_id="", task_token="", publish_token_hash="")
     detail = f"{ending.outcome.value}: {ending.detail}" if ending.detail else ending.outcome.value
     return noted(replace(record, lease=lease), now_ms, "worker_over", detail)
 
