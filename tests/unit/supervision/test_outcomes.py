@@ -8,10 +8,18 @@ from hypothesis import strategies as st
 from livedub.supervision import desire, lease
 from livedub.supervision.lease import LeaseRefusedError
 from livedub.supervision.naming import successor_name
-from livedub.supervision.outcomes import Verdict, backoff_s, classify, release_reason, stage_of
+from livedub.supervision.outcomes import (
+    LATEST_ATTEMPT_MS,
+    Verdict,
+    backoff_s,
+    classify,
+    release_reason,
+    stage_of,
+)
 from livedub.supervision.policy import SupervisionPolicy
 from livedub.supervision.record import Outcome, StreamRecord
 from tests.unit.supervision.given import NOW_MS, POLICY, events, off, policy, running, waiting
+from tests.unit.supervision.simulation.machine import ASL
 
 ACQUIRED: dict[str, Any] = {
     "status": "acquired",
@@ -218,21 +226,31 @@ def test_an_old_execution_rolls_over_while_its_worker_goes_on():
     assert verdict.successor == successor_name("s1", "e1")
 
 
-def test_an_old_execution_whose_worker_fell_silent_restarts_it():
+def test_an_old_execution_whose_worker_fell_silent_counts_it_and_lets_the_successor_restart_it():
     old_ms = NOW_MS - POLICY.supervise_timeout_s * 1_000
     silent = running(now_ms=NOW_MS - POLICY.lease_ttl_ms)
-    verdict = decide(silent, failed(CLAIMED, "States.Timeout"), started_at_ms=old_ms)[1]
-    assert verdict.action == "restart_now"
+    record, verdict = decide(silent, failed(CLAIMED, "States.Timeout"), started_at_ms=old_ms)
+    assert (verdict.action, verdict.outcome) == ("roll_over", Outcome.CRASHED)
+    assert record.lease.ended_at_ms is not None
+    assert record.restarts_ms == (NOW_MS,)
 
 
-def test_many_attempts_roll_over_into_a_new_generation():
-    state = {**reported("crashed"), "attempt": POLICY.max_attempts_per_execution}
-    record, verdict = decide(running(), state)
+@pytest.mark.parametrize(
+    ("attempt", "age_ms"), [(POLICY.max_attempts_per_execution, 0), (1, LATEST_ATTEMPT_MS)]
+)
+def test_a_worn_out_execution_leaves_the_next_attempt_to_its_successor(attempt: int, age_ms: int):
+    state = {**reported("crashed"), "attempt": attempt}
+    record, verdict = decide(running(), state, started_at_ms=NOW_MS - age_ms)
     assert (verdict.action, verdict.outcome) == ("roll_over", Outcome.CRASHED)
     adopted = lease.acquire(
         record, execution=verdict.successor, adopt_from="e1", now_ms=NOW_MS, policy=POLICY
     )
     assert (adopted[1], adopted[0].lease.generation) == ("acquired", 2)
+
+
+def test_no_execution_outlives_its_own_time_limit():
+    longest_ms = LATEST_ATTEMPT_MS + (POLICY.capacity_timeout_s + POLICY.supervise_timeout_s) * 1_000
+    assert longest_ms + 3_600_000 < ASL["TimeoutSeconds"] * 1_000
 
 
 @pytest.mark.parametrize(

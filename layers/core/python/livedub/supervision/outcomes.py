@@ -26,6 +26,9 @@ Stage = Literal["await_host", "supervise", "reported"]
 _TIMEOUTS = frozenset({"States.Timeout", "States.HeartbeatTimeout"})
 _HANDOVER_MARGIN_MS = 120_000
 """Between the end of a worker and its execution's next step: retried calls of the state machine."""
+LATEST_ATTEMPT_MS = 12 * 3_600_000
+"""An execution lasts 31 days at most and supervises a worker for 30: one it started later could outlive it. From this
+age on a successor makes the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ def classify(
         return record, _rolling(record, execution, Outcome.ENDED, detail)
     ending = _ending(state)
     record = _counted(_closed(record, ending, now_ms), ending, now_ms, policy)
-    verdict = _verdict(record, ending, execution, _attempt(state), now_ms, policy)
+    worn_out = _attempt(state) >= policy.max_attempts_per_execution or elapsed_ms >= LATEST_ATTEMPT_MS
+    verdict = _verdict(record, ending, execution, now_ms, policy, worn_out=worn_out)
     if verdict.outcome is Outcome.DEGRADED and record.degraded_until_ms is None:
         record = replace(record, degraded_until_ms=now_ms + policy.cool_down_s * 1_000)
         record = noted(record, now_ms, "degraded", verdict.detail)
@@ -216,9 +220,10 @@ def _verdict(
     record: StreamRecord,
     ending: _Ending,
     execution: str,
-    attempt: int,
     now_ms: int,
     policy: SupervisionPolicy,
+    *,
+    worn_out: bool,
 ) -> Verdict:
     if record.degraded_until_ms is not None or (
         ending.counted and len(record.restarts_ms) > policy.restart_budget
@@ -229,7 +234,7 @@ def _verdict(
     reason = unwanted(record, now_ms, policy)
     if reason:
         return Verdict("release", ending.outcome, f"{ending.detail}; {reason}" if ending.detail else reason)
-    if attempt >= policy.max_attempts_per_execution:
+    if worn_out:
         return _rolling(record, execution, ending.outcome, ending.detail)
     pause_s = backoff_s(len(record.restarts_ms), policy) if ending.pauses else 0
     if pause_s == 0:
