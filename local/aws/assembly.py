@@ -22,6 +22,8 @@ from livedub.errors import LivedubError, MissingPrerequisiteError
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = "local"
+ARCHIVES = "archives"
+"""Beside the assemblies: their assets as they are uploaded."""
 
 _INPUTS = ("infra", "functions", "layers/core", "locks/functions.txt", "setup/build_layer.sh")
 _NOT_INPUTS = frozenset({"__pycache__", "node_modules", ".ruff_cache"})
@@ -167,7 +169,12 @@ def _link(link: Path, target: Path) -> None:
 
 
 def _prune(out: Path, current: Path) -> None:
-    """Keep the latest few: a stack that started a moment ago may still read the one before."""
-    assemblies = [path for path in out.glob(f"{ENVIRONMENT}-*") if path.is_dir() and path != current]
-    for path in sorted(assemblies, key=lambda path: path.stat().st_mtime)[: -(_KEPT - 1)]:
+    """Keep the latest few and what was packed of them: a stack that has just started may read the one before."""
+    others = [path for path in out.glob(f"{ENVIRONMENT}-*") if path.is_dir() and path != current]
+    others.sort(key=lambda path: path.stat().st_mtime)
+    kept = [current, *others[-(_KEPT - 1) :]]
+    for path in others[: -(_KEPT - 1)]:
         shutil.rmtree(path, ignore_errors=True)
+    for archive in (out / ARCHIVES).glob("*.zip"):
+        if not any((assembly / archive.stem).exists() for assembly in kept):
+            archive.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session as BotocoreSession
 
 from livedub.errors import InvalidInputError, LivedubError
-from local.aws.assembly import ensure_assembly
+from local.aws.assembly import ARCHIVES, ensure_assembly
 
 __all__ = [
     "Deployed",
@@ -167,7 +167,7 @@ def function_environment(endpoint: str, logical_id: str) -> dict[str, str]:
 
 def asset_archive(assembly: Path, asset_path: str) -> Path:
     """The zip that is uploaded for the asset that the template knows by `asset_path` (aws:asset:path)."""
-    return _archive(assembly / asset_path, assembly.parent / "archives" / f"{Path(asset_path).name}.zip")
+    return _archive(assembly / asset_path, assembly.parent / ARCHIVES / f"{Path(asset_path).name}.zip")
 
 
 def client(endpoint: str, service: str) -> Any:

@@ -82,14 +82,14 @@ def test_the_handler_loads_from_code_and_layers_alone(local: Synthesized, functi
         "import handler\n"
         "assert callable(handler.handler)"
     )
-    # -I -S: neither this checkout nor what the virtual environment holds. Tracing needs the real Lambda.
+    # -I -S: neither this checkout nor what the virtual environment holds.
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, json.dumps([str(path) for path in paths])],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={"POWERTOOLS_TRACE_DISABLED": "1", "POWERTOOLS_SERVICE_NAME": "test"},
+        env={"LAMBDA_TASK_ROOT": "/var/task", "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11"},
     )
     assert done.returncode == 0, done.stderr
 

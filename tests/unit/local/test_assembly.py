@@ -107,6 +107,17 @@ def test_only_the_latest_few_are_kept(checkout: Path):
     assert [path.exists() for path in made] == [False, False, True, True, True]
 
 
+def test_what_was_packed_goes_with_the_last_assembly_that_has_it(checkout: Path):
+    assembly = ensure_assembly(checkout)
+    (assembly / "asset.kept").mkdir()
+    archives = checkout / "build/cdk.out/archives"
+    archives.mkdir()
+    for name in ("asset.kept.zip", "asset.gone.zip"):
+        (archives / name).touch()
+    ensure_assembly(checkout)
+    assert [path.name for path in archives.iterdir()] == ["asset.kept.zip"]
+
+
 def test_what_the_app_says_is_in_the_error_and_nothing_is_left(checkout: Path):
     (checkout / "infra/app.py").write_text("import sys; sys.exit('infra: no such luck')")
     with pytest.raises(AssemblyError, match="exit code 1:\ninfra: no such luck"):
