@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from livedub.cli.verify import checks_table
 from livedub.errors import InvalidInputError
+from livedub.supervision.stream_api_client import StreamApi
 from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.subtitles import cues_from_events, render_webvtt
 from livedub.verify.json_lines import read_json_lines
@@ -30,10 +32,10 @@ STREAM_ID = "demo"
 _MARKER = ".livedub-demo"
 
 _CLIP_TIMEOUT_S = 1_500.0
-_WAITING_TIMEOUT_S = 90.0
 _PUBLISH_MARGIN_S = 30.0
 _DRAIN_MARGIN_S = 30.0
 _RECORDING_END_S = 5.0
+_POLL_S = 0.5
 _VERIFY_TIMEOUT_S = 1_800.0
 _VERIFIED, _NOT_VERIFIED = 0, 1
 """Exit codes of `livedub verify`."""
@@ -129,8 +131,14 @@ async def run_demo(options: DemoOptions, console: Console) -> bool:
         async with Supervisor(files.out / "logs") as steps:
             view.step("Preparing the clip")
             clip = await _clip(options, files, steps)
-            view.step("Starting media server and speech service (the models take a moment)")
-            stack = Stack(stack_options, run_dir=Path(run_dir), log_dir=files.out / "logs")
+            view.step("Starting control plane, media server and speech service (the models take a moment)")
+            stack = Stack(
+                stack_options,
+                run_dir=Path(run_dir),
+                log_dir=files.out / "logs",
+                events_dir=Path(run_dir) / "events",
+                on_event=view.hear,
+            )
             async with stack:
                 await _broadcast(stack, clip, options, files, view)
             view.step("Verifying what was recorded")
@@ -156,51 +164,57 @@ async def _clip(options: DemoOptions, files: _Files, steps: Supervisor) -> Path:
 
 
 async def _broadcast(stack: Stack, clip: Path, options: DemoOptions, files: _Files, view: DemoView) -> None:
-    """Publish the clip through a worker, with recorders on both sides, until everything has played out."""
-    worker = await _start_waiting_worker(stack, files, view)
-    recorder = await _start_recorder(stack, files)
-    view.step(
-        f"Publishing {options.seconds} s at real-time pace; out comes {stack.options.delay_ms / 1000:g} s later"
-    )
-    publisher = await stack.supervisor.start(
-        ProcessSpec(
-            "publisher", publisher_argv(clip, stack.server.publish_url(STREAM_ID), seconds=options.seconds)
+    """Publish the clip as a stream, with recorders on both sides, until everything has played out."""
+    with StreamApi(stack.control.access.url, stack.control.access.token) as api:
+        before = await asyncio.to_thread(_register, api, options)
+        recorder = await _start_recorder(stack, files)
+        view.step(
+            f"Publishing {options.seconds} s at real-time pace; out comes {options.stack.delay_ms / 1000:g} s later"
         )
-    )
-    await _expect_end(publisher, options.seconds + _PUBLISH_MARGIN_S, beside=_others(stack, worker, recorder))
-    code = await publisher.wait()
-    if code:
-        raise ProcessError(publisher.describe_end())
-    drain_s = (stack.options.delay_ms + _GRACE_MS) / 1000 + _DRAIN_MARGIN_S
-    await _expect_end(worker, drain_s, beside=_others(stack, recorder))
+        url = stack.server.publish_url(STREAM_ID)
+        publisher = await stack.supervisor.start(
+            ProcessSpec("publisher", publisher_argv(clip, url, seconds=options.seconds))
+        )
+        await _expect_end(publisher, options.seconds + _PUBLISH_MARGIN_S, beside=_vital(stack, recorder))
+        code = await publisher.wait()
+        if code:
+            raise ProcessError(publisher.describe_end())
+        drain_s = (options.stack.delay_ms + _GRACE_MS) / 1000 + _DRAIN_MARGIN_S
+        await _expect(
+            _run_over(api, before),
+            drain_s,
+            beside=_vital(stack),
+            late=lambda: f"the run of {STREAM_ID} is not over",
+        )
     # The recorder ends by itself when neither stream comes back; its bound is a second, so this is quick.
     await asyncio.wait({asyncio.ensure_future(recorder.wait())}, timeout=_RECORDING_END_S)
     if await stack.supervisor.stop(recorder):
         raise ProcessError(recorder.describe_end())
     if not arrivals_path(files.output_flv).stat().st_size:
-        raise ProcessError(f"Nothing came out. {worker.describe_end()}")
+        raise ProcessError(f"Nothing came out. {stack.agents[0].describe_end()}")
+    shutil.copyfile(stack.events_path(STREAM_ID), files.events)
 
 
-async def _start_waiting_worker(stack: Stack, files: _Files, view: DemoView) -> ChildProcess:
-    """A worker that has loaded what it needs and looks for its input."""
-    waiting = asyncio.Event()
+def _register(api: StreamApi, options: DemoOptions) -> int:
+    """Create the stream with the demo's settings; return the generation before its run."""
+    stack = options.stack
+    settings = {
+        "source_language": stack.source,
+        "target_language": stack.target,
+        "delay_ms": stack.delay_ms,
+        "grace_ms": _GRACE_MS,
+        **({"voice": stack.voice} if stack.voice else {}),
+    }
+    return api.create(STREAM_ID, settings, open_to_all=True).stream.generation
 
-    def hear(event: dict[str, Any]) -> None:
-        if event.get("event") == "state":
-            waiting.set()
-        view.hear(event)
 
-    worker = await stack.start_worker(STREAM_ID, hear, events_path=files.events)
-    ready = asyncio.ensure_future(waiting.wait())
-    ended = asyncio.ensure_future(worker.wait())
-    try:
-        await asyncio.wait({ready, ended}, timeout=_WAITING_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done():
-            raise ProcessError(f"The worker did not get ready. {worker.describe_end()}")
-    finally:
-        ready.cancel()
-        ended.cancel()
-    return worker
+async def _run_over(api: StreamApi, before: int) -> None:
+    """Return when a run has been and nobody owns the stream any more."""
+    while True:
+        stream = (await asyncio.to_thread(api.stream, STREAM_ID)).stream
+        if stream.generation > before and stream.state == "idle":
+            return
+        await asyncio.sleep(_POLL_S)
 
 
 async def _start_recorder(stack: Stack, files: _Files) -> ChildProcess:
@@ -213,27 +227,34 @@ async def _start_recorder(stack: Stack, files: _Files) -> ChildProcess:
     )
 
 
-def _others(stack: Stack, *children: ChildProcess) -> list[ChildProcess]:
-    return [*children, *([stack.sts] if stack.sts else [])]
+def _vital(stack: Stack, *children: ChildProcess) -> list[ChildProcess]:
+    return [*children, *(child for child in (stack.sts, stack.relay, *stack.agents) if child is not None)]
 
 
 async def _expect_end(child: ChildProcess, timeout_s: float, *, beside: list[ChildProcess]) -> None:
-    """Wait for a child's end while others have to stay.
+    await _expect(child.wait(), timeout_s, beside=beside, late=child.describe_end)
+
+
+async def _expect(
+    work: Awaitable[Any], timeout_s: float, *, beside: list[ChildProcess], late: Callable[[], str]
+) -> None:
+    """Wait for something while processes have to stay.
 
     Raises:
-        ProcessError: it took too long, or one of the others ended first.
+        ProcessError: it took too long, or one of the processes ended first.
     """
-    wanted = asyncio.ensure_future(child.wait())
+    wanted = asyncio.ensure_future(work)
     others = {asyncio.ensure_future(other.wait()): other for other in beside}
     try:
         done, _ = await asyncio.wait(
             {wanted, *others}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
         if wanted in done:
+            wanted.result()
             return
         for ended in done:
             raise ProcessError(f"Ended too early: {others[ended].describe_end()}")
-        raise ProcessError(f"{child.name} took longer than {timeout_s:.0f} s: {child.describe_end()}")
+        raise ProcessError(f"This took longer than {timeout_s:.0f} s: {late()}.")
     finally:
         for task in (wanted, *others):
             task.cancel()

@@ -40,11 +40,13 @@ class ProcessError(LivedubError):
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run. `env` is added to our own environment; `stop_timeout_s` is what SIGTERM is given."""
+    """What to run. `env` is laid over our own environment, None takes a variable away; `stop_timeout_s` is what
+    SIGTERM is given.
+    """  # noqa: D205 - one sentence on two lines
 
     name: str
     argv: Sequence[str]
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     cwd: Path | None = None
     stop_timeout_s: float = 10.0
 
@@ -285,7 +287,7 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=stdout.write_fd,
                 stderr=stderr.write_fd,
-                env={**os.environ, **spec.env},
+                env={name: value for name, value in {**os.environ, **spec.env}.items() if value is not None},
                 cwd=spec.cwd,
                 start_new_session=True,
             )

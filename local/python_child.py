@@ -17,7 +17,7 @@ def python_spec(
     name: str,
     module: str,
     *arguments: str,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     stop_timeout_s: float = 10.0,
     niceness: int = 0,
 ) -> ProcessSpec:

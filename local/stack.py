@@ -1,34 +1,33 @@
-"""The whole of livedub on one machine, as processes: media server, STS service, one worker per stream."""
+"""The whole of livedub on one machine, as processes: AWS, media server with relay, STS service, agent with workers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from livedub.errors import LivedubError
+from local.control_plane import ControlPlane, find_control_plane, start_control_plane
 from local.media_servers.base import MediaServer, MediaServerOptions
 from local.media_servers.select import select_media_server
 from local.ports import free_port, free_ports
-from local.processes import ChildProcess, Supervisor, http_ready
+from local.processes import ChildProcess, Supervisor, http_ready, line_ready
 from local.python_child import python_spec
 
-WorkerEvent = dict[str, Any]
-EventCallback = Callable[[WorkerEvent], None]
+AgentEvent = dict[str, Any]
+EventCallback = Callable[[AgentEvent], None]
 
 _STS_READY_TIMEOUT_S = 180.0
+_AGENT_READY_TIMEOUT_S = 90.0
+_RELAY_READY_TIMEOUT_S = 30.0
 _STOP_S = 3.0
-"""A worker or service that is stopped from outside is not waited for: nobody watches what it would play out."""
+"""Whatever is stopped from outside is not waited for: nobody watches what it would play out."""
 _STS_NICENESS = 10
 """On one machine the models would take every core; media must not wait for them, they may wait for media."""
-_CONFIGURATION_ERROR = 2
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,8 @@ class StackOptions:
     """What runs and where.
 
     Ports of 0 are chosen free. `sts_url` names a service that runs already; empty starts one with `profile`.
-    `grace_ms` is how long a worker keeps `out` going without a publisher.
+    `on` names a local AWS that runs already, with what `make deploy-local` put there; empty starts a fresh one.
+    Languages, voice, delay and `grace_ms` are what streams get that have no settings of their own.
     """
 
     source: str = "es"
@@ -52,65 +52,134 @@ class StackOptions:
     rtmp_port: int = 0
     http_port: int = 0
     grace_ms: int = 10_000
-    worker_env: Mapping[str, str] = field(default_factory=dict)
+    on: str = ""
+    slots: int = 4
+    report_period_s: int = 10
+    worker_env: Mapping[str, str] = field(default_factory=dict[str, str])
+    function_env: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Stack:
-    """An async context manager: inside it the media server serves and the STS service is ready.
+    """An async context manager: inside it streams are dubbed as soon as somebody publishes them.
 
-    `run_dir` holds what the processes keep (nginx wants a path without spaces), `log_dir` their output.
+    `run_dir` holds what the processes keep (nginx wants a path without spaces), `log_dir` their output,
+    `events_dir` each stream's event log. `on_event` hears every line the agents print: what became
+    of a stream and each progress line of its worker.
     """
 
-    def __init__(self, options: StackOptions, *, run_dir: Path, log_dir: Path) -> None:
+    def __init__(
+        self,
+        options: StackOptions,
+        *,
+        run_dir: Path,
+        log_dir: Path,
+        events_dir: Path,
+        on_event: EventCallback,
+        agents: int = 1,
+    ) -> None:
         self.options = options
         self.supervisor = Supervisor(log_dir)
-        self._run_dir = run_dir
-        self._exit = AsyncExitStack()
-        self._generations: dict[str, int] = {}
+        self.agents: list[ChildProcess] = []
+        self.relay: ChildProcess | None = None
         self.sts: ChildProcess | None = None
         self.sts_url = options.sts_url
+        self._wanted_agents = agents
+        self._run_dir = run_dir
+        self._events_dir = events_dir
+        self._on_event = on_event
+        self._exit = AsyncExitStack()
+        self._control: ControlPlane | None = None
+        self.relay_port = free_port()
         self.server: MediaServer = select_media_server(
             self._server_options(), self.supervisor, kind=options.server
         )
+
+    @property
+    def control(self) -> ControlPlane:
+        """The control plane; only inside the context."""
+        if self._control is None:
+            raise RuntimeError("Stack is used outside its context")
+        return self._control
 
     async def __aenter__(self) -> Stack:
         async with AsyncExitStack() as starting:
             await starting.enter_async_context(self.supervisor)
             starting.push_async_callback(self.server.stop)
+            # What takes long goes side by side; a wrong port shows before either has cost anything.
             await self.server.start()
-            if not self.sts_url:
-                self.sts = await self._start_sts()
+            await _together(self._start_control_plane(), self._start_sts())
+            self.relay = await self.start_relay()
+            for _ in range(self._wanted_agents):
+                await self.start_agent()
             self._exit = starting.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._exit.aclose()
 
-    async def start_worker(
-        self, stream_id: str, on_event: EventCallback, *, events_path: Path
-    ) -> ChildProcess:
-        """Start the worker of a stream; `on_event` hears every JSON line it prints."""
-        generation = self._generations.get(stream_id, 0) + 1
-        self._generations[stream_id] = generation
+    async def start_relay(self) -> ChildProcess:
+        """Start the relay beside the media server, whose hooks and questions it carries."""
+        spec = python_spec("relay", "media_edge.mediamtx.relay", env=self.relay_env(), stop_timeout_s=_STOP_S)
+        return await self.supervisor.start(
+            spec,
+            ready=http_ready(f"http://127.0.0.1:{self.relay_port}/health"),
+            ready_timeout_s=_RELAY_READY_TIMEOUT_S,
+        )
+
+    def relay_env(self) -> dict[str, str]:
+        """The relay's settings."""
+        base_url = self.server.rtmp_base_url
+        return {
+            "RELAY_ID": "local",
+            "RELAY_HOST": "127.0.0.1",
+            "RELAY_PORT": str(self.relay_port),
+            "RELAY_API_URL": self.control.access.url,
+            "RELAY_SIGNING_KEY": self.control.relay_key,
+            "RELAY_SERVER": "mediamtx" if self.server.kind == "mediamtx" else "nginx",
+            "RELAY_SERVER_API_URL": self.server.control_url,
+            "RELAY_PLAY_BASE_URL": base_url,
+            "RELAY_PUBLISH_BASE_URL": base_url,
+            "RELAY_KICK_URL": f"http://127.0.0.1:{self.relay_port}/v1/kick",
+            "RELAY_REPORT_PERIOD_S": str(self.options.report_period_s),
+        }
+
+    async def start_agent(self) -> ChildProcess:
+        """Start one more agent and wait until it takes work."""
+        agent_id = f"agent-{len(self.agents) + 1}"
+        spec = python_spec(
+            agent_id, "media_edge.worker", "agent", env=self.agent_env(agent_id), stop_timeout_s=_STOP_S
+        )
+        agent = await self.supervisor.start(
+            spec,
+            ready=line_ready(r'"event": ?"ready"'),
+            ready_timeout_s=_AGENT_READY_TIMEOUT_S,
+            on_stdout=self._hear,
+        )
+        self.agents.append(agent)
+        return agent
+
+    def events_path(self, stream_id: str) -> Path:
+        """The event log of a stream, all its workers in one."""
+        return self._events_dir / f"{stream_id}.jsonl"
+
+    def agent_env(self, agent_id: str) -> dict[str, str | None]:
+        """An agent's settings, and those its workers inherit from it."""
         options = self.options
-        env = {
-            **options.worker_env,
-            "WORKER_STREAM_ID": stream_id,
-            "WORKER_GENERATION": str(generation),
-            "WORKER_INPUT_URL": self.server.play_url(stream_id, "in"),
-            "WORKER_OUTPUT_URL": self.server.publish_url(stream_id, "out"),
-            "STS_SERVICE_URL": self.sts_url,
+        return {
             "WORKER_SOURCE_LANGUAGE": options.source,
             "WORKER_TARGET_LANGUAGE": options.target,
             "WORKER_VOICE": options.voice,
             "WORKER_DELAY_MS": str(options.delay_ms),
             "WORKER_GRACE_MS": str(options.grace_ms),
-            "WORKER_STATE_DIR": str(self._run_dir / "state"),
-            "WORKER_EVENTS_PATH": str(events_path),
-            "WORKER_DIE_WITH_PARENT": "true",
+            "STS_SERVICE_URL": self.sts_url,
+            **options.worker_env,
+            **self.control.environment,
+            "AGENT_ID": agent_id,
+            "AGENT_SLOTS": str(options.slots),
+            "AGENT_WORK_QUEUE_URL": self.control.deployed.work_queue_url,
+            "AGENT_STREAMS_TABLE": self.control.deployed.streams_table,
+            "AGENT_EVENTS_DIR": str(self._events_dir),
         }
-        spec = python_spec(f"worker-{stream_id}", "media_edge.worker", "run", env=env, stop_timeout_s=_STOP_S)
-        return await self.supervisor.start(spec, on_stdout=lambda line: _hear(line, on_event))
 
     def _server_options(self) -> MediaServerOptions:
         options = self.options
@@ -121,115 +190,51 @@ class Stack:
             http_port=options.http_port or free[1],
             bind=options.bind,
             idle_publisher_s=max(60, (options.grace_ms + options.delay_ms) // 1000 + 30),
+            relay_url=f"http://127.0.0.1:{self.relay_port}",
         )
 
-    async def _start_sts(self) -> ChildProcess:
+    async def _start_control_plane(self) -> None:
+        options = self.options
+        if options.on:
+            self._control = await find_control_plane(options.on)
+        else:
+            self._control = await start_control_plane(self.supervisor, function_env=options.function_env)
+
+    async def _start_sts(self) -> None:
+        if self.sts_url:
+            return
         port = free_port()
-        self.sts_url = f"http://127.0.0.1:{port}"
-        env = {"STS_PROFILE": self.options.profile}
+        url = f"http://127.0.0.1:{port}"
         arguments = ("serve", "--port", str(port), "--die-with-parent")
         spec = python_spec(
-            "sts", "gpu_handler", *arguments, env=env, stop_timeout_s=_STOP_S, niceness=_STS_NICENESS
+            "sts",
+            "gpu_handler",
+            *arguments,
+            env={"STS_PROFILE": self.options.profile},
+            stop_timeout_s=_STOP_S,
+            niceness=_STS_NICENESS,
         )
-        return await self.supervisor.start(
-            spec, ready=http_ready(f"{self.sts_url}/health"), ready_timeout_s=_STS_READY_TIMEOUT_S
+        self.sts = await self.supervisor.start(
+            spec, ready=http_ready(f"{url}/health"), ready_timeout_s=_STS_READY_TIMEOUT_S
         )
+        self.sts_url = url
 
-
-def _hear(line: str, on_event: EventCallback) -> None:
-    try:
-        event = json.loads(line)
-    except json.JSONDecodeError:
-        log.warning("a worker printed something else than JSON: %s", line[:200])
-        return
-    if isinstance(event, dict):
-        on_event(event)
-
-
-@dataclass(slots=True)
-class _Run:
-    """One stream's worker, and how its last starts went."""
-
-    task: asyncio.Task[str]
-    left: bool = False
-    failed: bool = False
-
-
-class WorkerKeeper:
-    """Runs a worker for every published `in`: it looks at the server's paths, starts and restarts.
-
-    Stands in for the hooks and the supervisor that production has. A worker ends by itself when its publisher
-    stays away; one that ends while its stream is published is started again after a growing pause, but not after
-    exit code 2, which says that a restart cannot help.
-    """
-
-    def __init__(
-        self,
-        stack: Stack,
-        on_event: Callable[[str, WorkerEvent], None],
-        *,
-        events_dir: Path,
-        poll_s: float = 0.5,
-    ) -> None:
-        self._stack = stack
-        self._on_event = on_event
-        self._events_dir = events_dir
-        self._poll_s = poll_s
-        self._runs: dict[str, _Run] = {}
-
-    async def run(self) -> None:
-        """Look and start until cancelled."""
+    def _hear(self, line: str) -> None:
         try:
-            while True:
-                await self._look()
-                await asyncio.sleep(self._poll_s)
-        finally:
-            tasks = [run.task for run in self._runs.values()]
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
-
-    async def _look(self) -> None:
-        try:
-            paths = await self._stack.server.paths()
-        except LivedubError as error:
-            log.warning("%s", error)
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            log.warning("an agent printed something else than JSON: %s", line[:200])
             return
-        published = {path.stream_id for path in paths if path.name == "in"}
-        for stream_id, run in list(self._runs.items()):
-            run.left = stream_id not in published
-            if run.task.done() and not run.failed:
-                self._settle(stream_id, run)
-            if run.task.done() and (run.left or not run.failed):
-                del self._runs[stream_id]
-        for stream_id in published - self._runs.keys():
-            task = asyncio.create_task(self._keep(stream_id), name=f"keep {stream_id}")
-            self._runs[stream_id] = _Run(task)
+        if isinstance(event, dict):
+            self._on_event(event)
 
-    def _settle(self, stream_id: str, run: _Run) -> None:
-        """Note whether a stream's worker is beyond help; then it rests until its publisher has left."""
-        error = run.task.exception()
-        detail = str(error) if error is not None else run.task.result()
-        if detail:
-            run.failed = True
-            self._on_event(stream_id, {"event": "worker_failed", "detail": detail})
 
-    async def _keep(self, stream_id: str) -> str:
-        """Run workers while the stream is published; return why no further one would help, empty when all is well."""
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            child = await self._stack.start_worker(
-                stream_id,
-                lambda event: self._on_event(stream_id, event),
-                events_path=self._events_dir / stream_id / "events.jsonl",
-            )
-            code = await child.wait()
-            await self._stack.supervisor.stop(child)
-            self._on_event(stream_id, {"event": "worker_ended", "exit_code": code})
-            if self._runs[stream_id].left:
-                return ""
-            if code == _CONFIGURATION_ERROR:
-                return child.describe_end()
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+async def _together(*work: Awaitable[None]) -> None:
+    """Do several things at once; the first that fails ends the others."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from livedub.cli.api_access import forget_access, leave_access
+from local.control_plane import ControlPlane
 from local.media_servers.base import MediaServer
 from local.processes import ChildProcess, ProcessError
 from local.rtmp_url import ffmpeg_play_args, ffmpeg_publish_args
-from local.stack import Stack, StackOptions, WorkerEvent, WorkerKeeper
+from local.stack import AgentEvent, Stack, StackOptions
 
 DEFAULT_RTMP_PORT = 1935
 DEFAULT_HTTP_PORT = 8888
@@ -34,38 +36,41 @@ async def run_up(options: UpOptions, console: Console) -> None:
     """Run until cancelled.
 
     Raises:
-        LivedubError: something could not be started, or the media server or the STS service ended.
+        LivedubError: something could not be started, or a process that nothing works without ended.
     """
     out = options.out.resolve()
     with tempfile.TemporaryDirectory(prefix="livedub-") as run_dir:
-        console.print("Starting media server and speech service (the models take a moment).")
-        stack = Stack(options.stack, run_dir=Path(run_dir), log_dir=out / "logs")
+        console.print("Starting control plane, media server and speech service (the models take a moment).")
+        stack = Stack(
+            options.stack,
+            run_dir=Path(run_dir),
+            log_dir=out / "logs",
+            events_dir=out,
+            on_event=lambda event: _print_event(console, event),
+        )
         async with stack:
-            _print_urls(console, stack.server, options)
-            keeper = WorkerKeeper(
-                stack, lambda stream_id, event: _print_event(console, stream_id, event), events_dir=out
-            )
-            await _run_beside(keeper, stack.supervisor.children)
+            access = stack.control.access
+            leave_access(access, os.environ)
+            try:
+                _print_urls(console, stack.server, stack.control, options)
+                await _until_one_ends(stack.supervisor.children)
+            finally:
+                forget_access(access, os.environ)
 
 
-async def _run_beside(keeper: WorkerKeeper, vital: tuple[ChildProcess, ...]) -> None:
-    """Keep workers running until cancelled, or until a process nothing works without has ended."""
-    keeping = asyncio.create_task(keeper.run(), name="worker keeper")
+async def _until_one_ends(vital: tuple[ChildProcess, ...]) -> None:
+    """Wait until cancelled, or until a process nothing works without has ended."""
     ends = {asyncio.create_task(child.wait(), name=child.name): child for child in vital}
-    everything: set[asyncio.Task[Any]] = {keeping, *ends}
     try:
-        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-        for task, child in ends.items():
-            if task.done():
-                raise ProcessError(child.describe_end())
-        keeping.result()
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        raise ProcessError(ends[done.pop()].describe_end())
     finally:
-        for task in everything:
+        for task in ends:
             task.cancel()
-        await asyncio.wait(everything)
+        await asyncio.wait(ends)
 
 
-def _print_urls(console: Console, server: MediaServer, options: UpOptions) -> None:
+def _print_urls(console: Console, server: MediaServer, control: ControlPlane, options: UpOptions) -> None:
     stream_id = options.stream_id
     obs_server, obs_key = server.obs_settings(stream_id)
     publish = ffmpeg_publish_args(server.publish_url(stream_id))
@@ -81,6 +86,8 @@ def _print_urls(console: Console, server: MediaServer, options: UpOptions) -> No
         f"  browser {server.watch_url(stream_id)}",
         f"  HLS     {server.hls_url(stream_id)}",
         f"  ffplay  {escape(shlex.join(['ffplay', *play]))}",
+        "[bold]Steer[/] (livedub streams finds this by itself; elsewhere on this machine:)",
+        *(f"  {escape(line)}" for line in control.access.export_lines()),
     ]
     if server.host != options.stack.bind:
         lines.append(f"Other machines name this machine's address instead of {server.host}.")
@@ -88,21 +95,23 @@ def _print_urls(console: Console, server: MediaServer, options: UpOptions) -> No
     console.print("\n".join(lines), soft_wrap=True, highlight=False)
 
 
-def _print_event(console: Console, stream_id: str, event: WorkerEvent) -> None:
+def _print_event(console: Console, event: AgentEvent) -> None:
+    stream_id = event.get("stream_id")
+    if not stream_id:
+        return
     kind = event.get("event")
+    text = ""
     if kind == "state":
-        console.print(f"[cyan]{stream_id}[/] {event.get('state')}")
+        text = escape(str(event.get("state")))
     elif kind == "fragment":
-        _print_fragment(console, stream_id, event)
+        transcript = escape(str(event.get("transcript") or "-"))
+        said = escape(str(event.get("translated_text") or f"({event.get('rung')}: {event.get('reason')})"))
+        text = f"[dim]{transcript}[/] > {said}"
+    elif kind == "worker_started":
+        text = f"worker of generation {event.get('generation')} starts"
     elif kind == "worker_ended":
-        console.print(f"[cyan]{stream_id}[/] worker ended with exit code {event.get('exit_code')}")
-    elif kind == "worker_failed":
-        console.print(f"[red]{stream_id}[/] {escape(str(event.get('detail')))}")
-
-
-def _print_fragment(console: Console, stream_id: str, event: dict[str, Any]) -> None:
-    transcript = escape(str(event.get("transcript") or "-"))
-    translated = escape(str(event.get("translated_text") or f"({event.get('rung')}: {event.get('reason')})"))
-    console.print(
-        f"[cyan]{stream_id}[/] [dim]{transcript}[/] > {translated}", highlight=False, soft_wrap=True
-    )
+        text = f"worker ended: {escape(str(event.get('outcome')))} (exit code {event.get('exit_code')})"
+    elif kind == "fenced":
+        text = "[red]fenced[/]: another worker has taken over"
+    if text:
+        console.print(f"[cyan]{escape(str(stream_id))}[/] {text}", highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from livedub.cli import checkout, demo, main, up
 from livedub.errors import InvalidInputError, MissingPrerequisiteError
 from local.__main__ import parser
 
-COMMANDS = {"demo", "up", "dub", "verify", "sts"}
+COMMANDS = {"demo", "up", "dub", "verify", "sts", "streams"}
 HEAVY = {"numpy", "av", "scipy", "httpx", "pydantic", "onnxruntime", "rich.live", "rich.progress"}
 
 runner = CliRunner()
@@ -78,7 +78,7 @@ def test_defaults_are_the_local_stacks_own(started: list[tuple[str, list[str]]],
 
 def test_every_option_of_demo_arrives(started: list[tuple[str, list[str]]]):
     given = "--seconds 20 --input a.mkv --source pt --target fr --voice fr/ff_siwis --delay-ms 6000 --out x --no-page "
-    given += "--profile mock --sts-url http://127.0.0.1:8000 --server nginx-rtmp"
+    given += "--profile mock --sts-url http://127.0.0.1:8000 --server nginx-rtmp --on http://localhost:5601"
     assert taken(started, "demo", *given.split()) == {
         "command": "demo",
         "seconds": 20,
@@ -92,6 +92,7 @@ def test_every_option_of_demo_arrives(started: list[tuple[str, list[str]]]):
         "profile": "mock",
         "sts_url": "http://127.0.0.1:8000",
         "server": "nginx-rtmp",
+        "on": "http://localhost:5601",
     }
 
 

@@ -10,6 +10,7 @@ import typer
 from livedub.cli.checkout import run_local
 from livedub.cli.stack_options import (
     DelayMs,
+    On,
     Profile,
     ProfileOption,
     Server,
@@ -42,6 +43,7 @@ def demo(  # noqa: PLR0913 - each one is an option
     profile: ProfileOption = Profile.CPU,
     sts_url: StsUrl = "",
     server: ServerOption = Server.AUTO,
+    on: On = "",
 ) -> None:
     """Dub a clip as a live stream and measure the result.
 
@@ -54,4 +56,6 @@ def demo(  # noqa: PLR0913 - each one is an option
         arguments.append(f"--input={input_file}")
     if not page:
         arguments.append("--no-page")
-    run_local("demo", arguments + stack_arguments(source, target, voice, delay_ms, profile, sts_url, server))
+    run_local(
+        "demo", arguments + stack_arguments(source, target, voice, delay_ms, profile, sts_url, server, on)
+    )

@@ -45,10 +45,26 @@ StsUrl = Annotated[
     str, typer.Option(envvar="STS_SERVICE_URL", help="A running STS service; without it one is started.")
 ]
 ServerOption = Annotated[Server, typer.Option(help="Media server; auto takes mediamtx where it is on PATH.")]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        metavar="URL",
+        help="Use the control plane that make deploy-local put on this local AWS, such as http://localhost:5601; "
+        "without it a fresh one is started.",
+    ),
+]
 
 
 def stack_arguments(
-    source: str, target: str, voice: str, delay_ms: int, profile: Profile, sts_url: str, server: Server
+    source: str,
+    target: str,
+    voice: str,
+    delay_ms: int,
+    profile: Profile,
+    sts_url: str,
+    server: Server,
+    on: str,
 ) -> list[str]:
     """The shared options as the local stack's own command line takes them."""
     return [
@@ -59,4 +75,5 @@ def stack_arguments(
         f"--profile={profile.value}",
         f"--sts-url={sts_url}",
         f"--server={server.value}",
+        f"--on={on}",
     ]

@@ -10,6 +10,7 @@ import typer
 from livedub.cli.checkout import run_local
 from livedub.cli.stack_options import (
     DelayMs,
+    On,
     Profile,
     ProfileOption,
     Server,
@@ -40,6 +41,7 @@ def up(  # noqa: PLR0913 - each one is an option
     profile: ProfileOption = Profile.CPU,
     sts_url: StsUrl = "",
     server: ServerOption = Server.AUTO,
+    on: On = "",
 ) -> None:
     """Run media server, speech service and a worker for every stream that is published, until Ctrl-C.
 
@@ -52,4 +54,6 @@ def up(  # noqa: PLR0913 - each one is an option
         f"--http-port={http_port}",
         f"--out={out}",
     ]
-    run_local("up", arguments + stack_arguments(source, target, voice, delay_ms, profile, sts_url, server))
+    run_local(
+        "up", arguments + stack_arguments(source, target, voice, delay_ms, profile, sts_url, server, on)
+    )
