@@ -218,8 +218,9 @@ def test_who_does_not_own_the_stream_changes_nothing(owner: str):
     assert (verdict.action, verdict.outcome) == ("release", Outcome.FENCED)
 
 
-def test_an_old_execution_rolls_over_while_its_worker_goes_on():
-    old_ms = NOW_MS - POLICY.supervise_timeout_s * 1_000
+@pytest.mark.parametrize("skew_ms", [0, POLICY.clock_skew_ms])
+def test_an_old_execution_rolls_over_while_its_worker_goes_on(skew_ms: int):
+    old_ms = NOW_MS - POLICY.supervise_timeout_s * 1_000 + skew_ms
     record, verdict = decide(running(), failed(CLAIMED, "States.Timeout"), started_at_ms=old_ms)
     assert record == running()
     assert verdict.action == "roll_over"

@@ -145,7 +145,8 @@ def _only_the_wait_is_over(
     """
     lease = record.lease
     timed_out = stage_of(state) == "supervise" and _error_name(state) in _TIMEOUTS
-    old = elapsed_ms >= policy.supervise_timeout_s * 1_000
+    # The execution's start is told by another clock.
+    old = elapsed_ms + policy.clock_skew_ms >= policy.supervise_timeout_s * 1_000
     running = lease.phase is Phase.RUNNING and lease.ended_at_ms is None
     fresh = lease.expires_at_ms - now_ms > policy.lease_ttl_ms // 2 and not expired(lease, now_ms, policy)
     return timed_out and old and running and fresh
