@@ -5,6 +5,7 @@ import pytest
 
 from livedub.supervision import control_plane
 from livedub.supervision.record import Desired, Phase
+from livedub.supervision.store_errors import StoreUnavailableError
 from tests.unit.functions.rig import TOKEN, Clock, Rig, log_lines
 from tests.unit.functions.test_lease_steps import acquire, run_on_agent
 
@@ -151,6 +152,19 @@ class TestLifeCycle:
             executionArn=stream.arn.replace(":stateMachine:", ":execution:") + f":{name}"
         )
         assert found["status"] == "ABORTED"
+
+    def test_a_stop_counts_although_the_waiting_execution_cannot_be_aborted(
+        self, stream: Rig, monkeypatch: pytest.MonkeyPatch
+    ):
+        stream.publish()
+        acquire(stream)
+
+        def unreachable(*_: str) -> None:
+            raise StoreUnavailableError("Stopping execution e-1 failed.")
+
+        monkeypatch.setattr(control_plane.starts(), "stop", unreachable)
+        assert stream.api("POST", f"{STREAM}/stop").status == 200
+        assert stream.record().lease.phase is Phase.FREE
 
     @pytest.mark.parametrize("command", ["stop", "drain"])
     def test_a_running_worker_is_left_to_its_agent(self, stream: Rig, command: str):

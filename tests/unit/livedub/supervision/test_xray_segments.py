@@ -83,6 +83,13 @@ def test_what_lambda_did_not_sample_is_not_sent(daemon: socket.socket, monkeypat
     assert nothing_came(daemon)
 
 
+def test_tracing_can_be_switched_off(daemon: socket.socket, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "true")
+    with XrayDatagrams().in_subsegment("x"):
+        pass
+    assert nothing_came(daemon)
+
+
 @pytest.mark.parametrize("address", ["", "127.0.0.1", "127.0.0.1:x", "no.such.host.invalid:2000"])
 def test_without_a_daemon_work_goes_on(monkeypatch: pytest.MonkeyPatch, address: str):
     monkeypatch.setenv("AWS_XRAY_DAEMON_ADDRESS", address)

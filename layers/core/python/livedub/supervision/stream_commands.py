@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Callable
@@ -19,8 +20,11 @@ from livedub.supervision.overview import StreamDetail, StreamEvent, StreamEvents
 from livedub.supervision.policy import SupervisionPolicy
 from livedub.supervision.record import Outcome, Phase, StreamRecord
 from livedub.supervision.refusals import RequestRefusedError
+from livedub.supervision.store_errors import StoreUnavailableError
 from livedub.supervision.stream_requests import SettingsChange, StreamRegistration
 from livedub.supervision.stream_store_port import StreamStore
+
+_log = logging.getLogger(__name__)
 
 _STREAM_ID = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
 _KEY_BYTES = 24
@@ -139,8 +143,15 @@ class StreamCommands:
 
         record = self._changed(stream_id, ended)
         for execution in given_up:
-            self.starts.stop(execution, "ended by an operator")
+            self._abort(execution)
         return self._detail(record)
+
+    def _abort(self, execution: str) -> None:
+        """Best effort: without the lease its work is refused to every agent, and its wait ends by itself."""
+        try:
+            self.starts.stop(execution, "ended by an operator")
+        except StoreUnavailableError as error:
+            _log.warning("Execution %s goes on until its wait is over: %s", execution, error)
 
     def _changed(self, stream_id: str, rule: Callable[[StreamRecord], StreamRecord]) -> StreamRecord:
         def of_known(record: StreamRecord | None) -> StreamRecord:

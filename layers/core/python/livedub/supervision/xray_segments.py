@@ -20,6 +20,7 @@ from typing import Any
 from aws_lambda_powertools.tracing.base import BaseProvider, BaseSegment
 
 _TRACE_HEADER = "_X_AMZN_TRACE_ID"
+_DISABLED = "POWERTOOLS_TRACE_DISABLED"
 _DAEMON = "AWS_XRAY_DAEMON_ADDRESS"
 _PREAMBLE = b'{"format": "json", "version": 1}\n'
 _FORBIDDEN_IN_NAME = re.compile(r"[^\w\s.:/%&#=+\\\-@]")
@@ -137,6 +138,8 @@ class XrayDatagrams(BaseProvider):
 
 def _send(segment: Subsegment) -> None:
     """Best effort: tracing never fails a request. Lambda sets both variables anew, so they are read per call."""
+    if os.environ.get(_DISABLED, "").lower() in {"1", "true", "yes", "on"}:
+        return
     header = dict(part.split("=", 1) for part in os.environ.get(_TRACE_HEADER, "").split(";") if "=" in part)
     host, _, port = os.environ.get(_DAEMON, "").rpartition(":")
     if header.get("Sampled") != "1" or not host or not port.isdigit():
