@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import threading
@@ -20,6 +21,7 @@ from local.aws.overlay.patching import Patch
 from local.aws.runtime import Runtime
 
 _LOG = logging.getLogger(__name__)
+_TAIL_BYTES = 4096
 _LOG_STREAM = "local/[$LATEST]"
 _logs_lock = threading.Lock()
 
@@ -123,6 +125,10 @@ def _invoke(runtime: Runtime) -> Callable[..., bytes]:
             raise _TooManyRequestsError(str(error)) from error
         if result.failed:
             response_headers["x-amz-function-error"] = "Unhandled"
+        tail = result.log.encode()[-_TAIL_BYTES:]
+        response_headers["x-amz-log-result"] = base64.b64encode(
+            tail
+        ).decode()  # moto drops it unless asked for
         return result.payload
 
     return invoke
