@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def build_app(config: EnvironmentConfig, *, outdir: Path | None = None) -> tuple
     return app, ControlPlaneStack(app, stack_name(config.name), config=config, sources=sources)
 
 
+def located(config: EnvironmentConfig, environ: Mapping[str, str]) -> EnvironmentConfig:
+    """The environment in the account and region the cdk command is logged in to, unless it names its own."""
+    return replace(
+        config,
+        account=config.account or environ.get("CDK_DEFAULT_ACCOUNT") or None,
+        region=config.region or environ.get("CDK_DEFAULT_REGION") or None,
+    )
+
+
 def main() -> None:
     """Synthesize the environment that the context names into CDK_OUTDIR (cdk.out without it)."""
     name = cdk.App(analytics_reporting=False).node.try_get_context("environment")
@@ -54,13 +64,7 @@ def main() -> None:
         raise ConfigurationError(
             "no environment is chosen.", remedy="Add -c environment=local, dev, staging or prod."
         )
-    config = environment_config(str(name))
-    if config.account is None:
-        config = replace(
-            config,
-            account=os.environ.get("CDK_DEFAULT_ACCOUNT"),
-            region=os.environ.get("CDK_DEFAULT_REGION"),
-        )
+    config = located(environment_config(str(name)), os.environ)
     app, _ = build_app(config)
     try:
         app.synth()

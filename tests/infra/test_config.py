@@ -1,5 +1,6 @@
 import pytest
 
+from infra.app import located
 from infra.config import EnvironmentConfig, environment_config
 from livedub.errors import ConfigurationError
 from livedub.supervision.policy import SupervisionPolicy
@@ -64,3 +65,13 @@ def test_policy_variables_are_those_that_differ_written_as_functions_read_them(
 def test_what_cannot_work_is_refused_before_synthesis(changed: dict[str, object], words: str):
     with pytest.raises(ConfigurationError, match=words):
         EnvironmentConfig(**{"name": "dev", **changed})  # pyright: ignore[reportArgumentType]
+
+
+def test_account_and_region_are_those_of_the_command_unless_configured():
+    logged_in = {"CDK_DEFAULT_ACCOUNT": "111122223333", "CDK_DEFAULT_REGION": "eu-west-1"}
+    dev = located(environment_config("dev"), logged_in)
+    assert (dev.account, dev.region) == ("111122223333", "eu-west-1")
+    local = located(environment_config("local"), logged_in)
+    assert (local.account, local.region) == ("123456789012", "us-east-1")
+    nowhere = located(environment_config("dev"), {})
+    assert (nowhere.account, nowhere.region) == (None, None)
