@@ -23,7 +23,7 @@ from tests.statemachine.machine import (
 )
 from tests.unit.functions.rig import ENVIRONMENT, Rig, create_secrets, create_tables, reset
 
-SHORT = SupervisionPolicy(heartbeat_s=2, backoff_first_s=1, backoff_max_s=1, restart_budget=2)
+SHORT = SupervisionPolicy(heartbeat_s=20, backoff_first_s=1, backoff_max_s=1, restart_budget=2)
 
 
 @pytest.fixture
@@ -33,7 +33,15 @@ def policy() -> SupervisionPolicy:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, policy: SupervisionPolicy) -> Iterator[Machine]:
+def retries() -> int | None:
+    """Override to shorten what the definition says of retries."""
+    return None
+
+
+@pytest.fixture
+def machine(
+    monkeypatch: pytest.MonkeyPatch, policy: SupervisionPolicy, retries: int | None
+) -> Iterator[Machine]:
     """The state machine as deployed, and a stream whose publisher is on."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
@@ -56,7 +64,9 @@ def machine(monkeypatch: pytest.MonkeyPatch, policy: SupervisionPolicy) -> Itera
         arns = _functions(functions.suffix)
         rig.arn = stepfunctions.create_state_machine(
             name="stream_supervisor",
-            definition=definition({**arns, "WorkQueueUrl": queue_url, "StreamsTable": "streams"}),
+            definition=definition(
+                {**arns, "WorkQueueUrl": queue_url, "StreamsTable": "streams"}, retries=retries
+            ),
             roleArn="arn:aws:iam::123456789012:role/any",
         )["stateMachineArn"]
         monkeypatch.setenv("LIVEDUB_STATE_MACHINE_ARN", rig.arn)

@@ -52,9 +52,10 @@ def once_begun(call: Callable[[], Any]) -> None:
     eventually(through, "a call past an execution that begins")
 
 
-def definition(substitutions: dict[str, str]) -> str:
+def definition(substitutions: dict[str, str], *, retries: int | None = None) -> str:
     """The file as CloudFormation fills it in; an unknown placeholder is an error."""
-    return PLACEHOLDER.sub(lambda found: substitutions[found[1]], ASL.read_text())
+    text = PLACEHOLDER.sub(lambda found: substitutions[found[1]], ASL.read_text())
+    return text if retries is None else re.sub(r'"MaxAttempts": \d+', f'"MaxAttempts": {retries}', text)
 
 
 def empty_zip() -> bytes:

@@ -11,6 +11,9 @@ from tests.statemachine.conftest import SHORT
 from tests.statemachine.machine import Agent, Machine, eventually
 from tests.statemachine.test_definition import events_per_attempt
 
+HEARTBEAT_S = 2
+"""Where a test waits for it; elsewhere nothing may depend on how fast this machine is."""
+
 
 def publish(machine: Machine) -> str:
     """A publisher comes; the execution it starts."""
@@ -28,7 +31,7 @@ def test_one_run_from_publisher_to_release(machine: Machine, agent: Agent):
         "stream_id": "stadium",
         "generation": 1,
         "execution": name,
-        "heartbeat_s": 2,
+        "heartbeat_s": SHORT.heartbeat_s,
     }
     agent.beat(work)
     assert machine.rig.api("GET", "/v1/streams/stadium").body["stream"]["state"] == "running"
@@ -50,36 +53,59 @@ def test_one_run_from_publisher_to_release(machine: Machine, agent: Agent):
     ]
 
 
-def test_missed_heartbeats_give_the_stream_to_the_next_generation(machine: Machine, agent: Agent):
-    name = publish(machine)
-    first = agent.take()["work"]
-    stale_token = machine.lease().task_token
-    second = Agent(machine, agent.policy, "agent-2").take()["work"]
-    assert (first["generation"], second["generation"]) == (1, 2)
-    lease = machine.lease()
-    assert (lease.agent_id, lease.execution, lease.phase) == ("agent-2", name, Phase.RUNNING)
-    assert len(machine.rig.record().restarts_ms) == 1
+class TestHeartbeats:
+    @pytest.fixture
+    def policy(self) -> SupervisionPolicy:
+        return SHORT.model_copy(update={"heartbeat_s": HEARTBEAT_S})
 
-    with pytest.raises(LeaseRefusedError, match=r"over"):
-        agent.beat(first)
-    machine.succeed_too_late(stale_token, {"outcome": "ended"})
-    assert machine.status(name) == "RUNNING"
-    assert machine.lease() == lease
+    def test_missed_heartbeats_give_the_stream_to_the_next_generation(self, machine: Machine, agent: Agent):
+        name = publish(machine)
+        first = agent.take()["work"]
+        stale_token = machine.lease().task_token
+        second = Agent(machine, agent.policy, "agent-2").take()["work"]
+        assert (first["generation"], second["generation"]) == (1, 2)
+        lease = machine.lease()
+        assert (lease.agent_id, lease.execution, lease.phase) == ("agent-2", name, Phase.RUNNING)
+        assert len(machine.rig.record().restarts_ms) == 1
 
+        with pytest.raises(LeaseRefusedError, match=r"over"):
+            agent.beat(first)
+        machine.succeed_too_late(stale_token, {"outcome": "ended"})
+        assert machine.status(name) == "RUNNING"
+        assert machine.lease() == lease
 
-def test_heartbeats_keep_the_worker_for_longer_than_they_may_be_apart(machine: Machine, agent: Agent):
-    name = publish(machine)
-    work = agent.take()["work"]
-    agent.beat(work)
-    events = len(machine.history(name))
-    started_ms = machine.rig.clock()
-    while machine.rig.clock() < started_ms + SHORT.heartbeat_s * 1_250:
+    def test_heartbeats_keep_the_worker_for_longer_than_they_may_be_apart(
+        self, machine: Machine, agent: Agent
+    ):
+        name = publish(machine)
+        work = agent.take()["work"]
         agent.beat(work)
-        ended = machine.status(name) != "RUNNING"
-        assert not ended
-    assert machine.lease().generation == 1
-    assert len(machine.history(name)) == events
-    assert "ClassifyOutcome" not in machine.states(name)
+        events = len(machine.history(name))
+        started_ms = machine.rig.clock()
+        while machine.rig.clock() < started_ms + HEARTBEAT_S * 1_250:
+            agent.beat(work)
+            ended = machine.status(name) != "RUNNING"
+            assert not ended
+        assert machine.lease().generation == 1
+        assert len(machine.history(name)) == events
+        assert "ClassifyOutcome" not in machine.states(name)
+
+    def test_work_that_waits_for_a_host_is_no_dead_worker_and_costs_no_restart(
+        self, machine: Machine, agent: Agent
+    ):
+        name = publish(machine)
+        message = machine.message()
+        waits_from_ms = machine.rig.clock()
+        # Nobody takes it for longer than a worker may be silent.
+        eventually(lambda: machine.rig.clock() > waits_from_ms + HEARTBEAT_S * 1_150, "the heartbeat's time")
+        (listed,) = machine.rig.api("GET", "/v1/streams").body["streams"]
+        assert listed["state"] == "waiting_for_capacity"
+        agent.claim(message)
+        agent.bind(message["work"])
+        agent.beat(message["work"])
+        assert machine.status(name) == "RUNNING"
+        record = machine.rig.record()
+        assert (record.lease.generation, record.restarts_ms) == (1, ())
 
 
 def test_a_crash_restarts_in_the_same_execution_and_its_row_names_the_next_generation(
@@ -91,24 +117,6 @@ def test_a_crash_restarts_in_the_same_execution_and_its_row_names_the_next_gener
     again = agent.take()["work"]
     assert (again["generation"], again["execution"]) == (2, name)
     assert machine.rig.executions() == [name]
-
-
-def test_work_that_waits_for_a_host_is_no_dead_worker_and_costs_no_restart(machine: Machine, agent: Agent):
-    name = publish(machine)
-    message = machine.message()
-    waits_from_ms = machine.rig.clock()
-    # Nobody takes it for longer than a worker may be silent.
-    eventually(
-        lambda: machine.rig.clock() > waits_from_ms + SHORT.heartbeat_s * 1_150, "the heartbeat's time"
-    )
-    (listed,) = machine.rig.api("GET", "/v1/streams").body["streams"]
-    assert listed["state"] == "waiting_for_capacity"
-    agent.claim(message)
-    agent.bind(message["work"])
-    agent.beat(message["work"])
-    assert machine.status(name) == "RUNNING"
-    record = machine.rig.record()
-    assert (record.lease.generation, record.restarts_ms) == (1, ())
 
 
 class TestNoHost:
@@ -258,6 +266,48 @@ class TestFailingFunctions:
         assert machine.lease().phase is Phase.FREE
         assert machine.functions.calls.count(function) == 2
         assert machine.lease().generation == 1
+
+
+class TestBrokenFunctions:
+    """A function fails for good. One retry instead of five: the rest would only take longer."""
+
+    @pytest.fixture
+    def retries(self) -> int:
+        return 1
+
+    def test_without_acquire_nothing_is_held_and_the_execution_ends(self, machine: Machine):
+        machine.functions.failing["acquire_lease"] = 1_000
+        name = publish(machine)
+        assert machine.ended(name) == "SUCCEEDED"
+        assert machine.states(name) == ["AcquireLease", "ReleaseLease", "Released"]
+        assert machine.lease().phase is Phase.FREE
+
+    def test_without_classify_the_lease_is_released_and_the_stream_goes_on(
+        self, machine: Machine, agent: Agent
+    ):
+        name = publish(machine)
+        machine.functions.failing["classify_outcome"] = 2
+        agent.report(agent.take()["work"], "crashed")
+        assert machine.ended(name) == "SUCCEEDED"
+        assert machine.rig.record().last_outcome is Outcome.CRASHED
+        follower = agent.take()["work"]
+        assert (follower["generation"], follower["execution"] == name) == (2, False)
+
+    def test_without_release_the_execution_fails_and_the_watch_releases(self, machine: Machine, agent: Agent):
+        name = publish(machine)
+        machine.functions.failing["release_lease"] = 1_000
+        work = agent.take()["work"]
+        machine.rig.unpublish()
+        agent.report(work, "source_lost")
+        assert machine.ended(name) == "FAILED"
+        assert machine.lease().execution == name
+        given = '{"stream_id":"stadium","adopt_from":"","attempt":0}'
+        machine.rig.call(
+            "execution_watch",
+            {"id": "1", "detail": {"name": name, "status": "FAILED", "input": given}},
+        )
+        lease = machine.lease()
+        assert (lease.phase, lease.generation) == (Phase.FREE, 1)
 
 
 def test_work_that_an_operator_gave_up_is_refused_to_agents(machine: Machine, agent: Agent):
