@@ -109,8 +109,11 @@ class Agent:
             )
         except StoreUnavailableError as error:
             logger.warning("The queue does not answer: %s", error)
-            await asyncio.sleep(_RETRY_S)
-            return []
+        except Exception:
+            # Whatever it is, the streams that run shall not end with it.
+            logger.exception("Asking for work failed.")
+        await asyncio.sleep(_RETRY_S)
+        return []
 
     def _accept(self, message: QueuedMessage) -> None:
         try:
@@ -214,6 +217,9 @@ class Agent:
                 records = await self._tools.calls("Reading rows", load, self._tools.call_timeout_s)
             except (StoreUnavailableError, StoreBusyError) as error:
                 logger.warning("The rows cannot be read: %s", error)
+                continue
+            except Exception:
+                logger.exception("Looking at the rows failed.")
                 continue
             self._observe(runs, {record.stream_id: record for record in records})
 

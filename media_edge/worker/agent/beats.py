@@ -11,11 +11,12 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from livedub.errors import LivedubError
 from livedub.supervision.contract import WorkItem
 from livedub.supervision.lease import LeaseRefusedError, renew
 from livedub.supervision.policy import SupervisionPolicy
 from livedub.supervision.record import StreamRecord
-from livedub.supervision.store_errors import StoreBusyError, StoreUnavailableError
+from livedub.supervision.store_errors import StoreUnavailableError
 from media_edge.worker.agent.binding import Binding
 from media_edge.worker.agent.fence_clock import FenceClock
 from media_edge.worker.agent.ports import TokenRefusedError
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 _BEATS_PER_HEARTBEAT = 3
 _RETRY_S = 0.5
-_UNAVAILABLE = (StoreUnavailableError, StoreBusyError)
 
 
 class Beats:
@@ -98,7 +98,7 @@ class Beats:
             return
         try:
             await self._renew()
-        except (*_UNAVAILABLE, LeaseRefusedError) as error:
+        except LivedubError as error:
             logger.warning("The last timeline was not written: %s", error)
 
     async def _beat(self, began_s: float) -> bool:
@@ -109,7 +109,7 @@ class Beats:
             self._tools.metrics.beats.labels(result="refused").inc()
             self._on_fenced(str(refusal))
             return False
-        except _UNAVAILABLE as error:
+        except LivedubError as error:
             self._tools.metrics.beats.labels(result="unavailable").inc()
             logger.warning("The lease was not renewed: %s", error)
             return False

@@ -171,6 +171,7 @@ class AgentProcess:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "media_edge.worker", "agent"],
             cwd=ROOT,
+            stdout=subprocess.DEVNULL,
             stderr=self.log,
             stdin=subprocess.DEVNULL,
             env={

@@ -157,7 +157,7 @@ def test_sigterm_hands_streams_on_and_ends_the_agent(plane: ControlPlane, start_
     assert not is_alive(assigned["pid"])
     # What is published now waits for another host.
     plane.publish("other")
-    assert eventually(plane.queued) == (1, 0)
+    eventually(lambda: plane.queued() == (1, 0))
 
 
 def test_an_endpoint_that_is_cut_ends_the_worker_in_time(plane: ControlPlane, start_agent: StartAgent):
@@ -193,3 +193,42 @@ def test_a_duplicate_message_starts_nothing(plane: ControlPlane, start_agent: St
     eventually(lambda: any(note["event"] == "assigned" for agent in agents for note in agent.notes()))
     # The other one has dealt with its message as well (the queue is empty): there is nothing left to start.
     assert [note["event"] for agent in agents for note in agent.notes()] == ["assigned"]
+
+
+def test_a_spot_notice_hands_streams_on_and_ends_the_agent(plane: ControlPlane, start_agent: StartAgent):
+    announced = threading.Event()
+
+    class Metadata(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self._answer(200, "token")
+
+        def do_GET(self) -> None:
+            due = self.path.endswith("/spot/instance-action") and announced.is_set()
+            self._answer(200 if due else 404, '{"action": "terminate"}' if due else "")
+
+        def _answer(self, status: int, text: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+            return
+
+    metadata = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    threading.Thread(target=metadata.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        agent = start_agent(
+            AGENT_IMDS_URL=f"http://127.0.0.1:{metadata.server_port}", AGENT_IMDS_POLL_S="0.2"
+        )
+        execution = plane.publish()
+        agent.assigned()
+        assert agent.process.poll() is None
+        announced.set()
+        assert agent.process.wait(BOUND_S) == 0
+        report = eventually(lambda: plane.report(execution))["report"]
+        assert (report["outcome"], report["host_draining"]) == ("drained", True)
+        assert "EC2 announces" in report["detail"]
+    finally:
+        metadata.shutdown()
+        metadata.server_close()

@@ -327,3 +327,39 @@ def test_a_report_that_cannot_be_given_does_not_hold_its_slot_for_ever():
             await until(lambda: world.agent.used == 0, bound_s=2 * HEARTBEAT_S)
 
     run_virtual(main())
+
+
+def test_a_report_whose_task_rolled_over_in_the_same_moment_finds_the_new_one():
+    async def main() -> None:
+        world = World()
+        world.publish()
+        async with world.running():
+            worker = await world.started()
+            await asyncio.sleep(30)
+            world.agent._observe = lambda runs, rows: None  # nobody had seen it before the end
+            world.machine.live.clear()
+            world.machine.new_task("stadium", "task/2")
+            worker.exit(4)
+            await until(lambda: bool(world.machine.reports), bound_s=2.0)
+            assert world.machine.reports[0][1] == "task/2"
+            assert world.machine.beats[-1][1] != "task/2"
+
+    run_virtual(main())
+
+
+def test_a_report_for_a_generation_that_is_over_is_not_sent():
+    async def main() -> None:
+        world = World()
+        world.publish()
+        async with world.running():
+            worker = await world.started()
+            await asyncio.sleep(30)
+            world.agent._observe = lambda runs, rows: None
+            world.machine.live.clear()
+            world.change(lambda record: replace(record, lease=replace(record.lease, generation=2)))
+            world.machine.new_task("stadium", "task/2")
+            worker.exit(4)
+            await until(lambda: world.agent.used == 0, bound_s=5.0)
+            assert world.machine.reports == []
+
+    run_virtual(main())
