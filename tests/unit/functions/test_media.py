@@ -104,6 +104,16 @@ class TestReconcile:
         assert report(rig).body["noted"] == 1
         assert not rig.record().source_present
 
+    @pytest.mark.parametrize(("policy", "started"), [("accept", 1), ("refuse", 0)])
+    def test_a_stream_nobody_heard_of_is_found_where_such_are_accepted(
+        self, rig: Rig, key: str, monkeypatch: pytest.MonkeyPatch, policy: str, started: int
+    ):
+        monkeypatch.setenv("LIVEDUB_UNKNOWN_STREAMS", policy)
+        control_plane.forget()
+        assert report(rig, ("live/arena/in", "src-2")).body["started"] == started
+        found = rig.store.load("arena")
+        assert (found is not None and found.source_present) == bool(started)
+
     def test_the_schedule_does_the_same_from_what_was_stored(self, rig: Rig, key: str, clock: Clock):
         rig.publish()
         acquire(rig)

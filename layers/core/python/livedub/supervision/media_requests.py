@@ -10,7 +10,7 @@ from livedub.supervision import reconcile
 from livedub.supervision.authorize import authorize
 from livedub.supervision.contract import MediaAuthorization, MediaPermit, PathReport, SourceHook, Wire
 from livedub.supervision.execution_starts import ExecutionStarts
-from livedub.supervision.hooks import HookResult, published, unpublished
+from livedub.supervision.hooks import HookResult, new_stream, published, unpublished
 from livedub.supervision.lease import startable
 from livedub.supervision.paths import parse_path
 from livedub.supervision.policy import SupervisionPolicy
@@ -126,6 +126,11 @@ def reconcile_streams(
         StoreUnavailableError: the streams cannot be listed.
     """
     records = {record.stream_id: record for record in streams.list_all()}
+    known = len(records)
+    if policy.unknown_streams == "accept":
+        # As a hook would: whose very first hook is lost must not wait for a second one.
+        newcomers = reconcile.published_streams(reports, now_ms, policy) - records.keys()
+        records |= {stream_id: new_stream(stream_id, now_ms, policy) for stream_id in newcomers}
     done = {"noted": 0, "released": 0, "started": 0}
     failed: set[str] = set()
     for action in reconcile.plan(list(records.values()), reports, now_ms, policy):
@@ -140,7 +145,7 @@ def reconcile_streams(
         if kind:
             done[kind] += 1
             _log.warning("Repaired stream %s (%s): %s", action.stream_id, kind, action.reason)
-    return ReconcileAnswer(streams=len(records), failed=len(failed), **done)
+    return ReconcileAnswer(streams=known, failed=len(failed), **done)
 
 
 def _carry_out(
@@ -160,7 +165,9 @@ def _carry_out(
         return "started"
 
     def rule(record: StreamRecord | None) -> StreamRecord | None:
-        return reconcile.apply(record, action, now_ms=now_ms, policy=policy) if record else None
+        if record is None and not isinstance(action, reconcile.NotePresent):
+            return None
+        return reconcile.apply(record or before, action, now_ms=now_ms, policy=policy)
 
     after = streams.update(action.stream_id, rule)
     if after is None:

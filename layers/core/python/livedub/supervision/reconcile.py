@@ -91,6 +91,11 @@ def plan(
     return actions
 
 
+def published_streams(reports: Sequence[PathReport], now_ms: int, policy: SupervisionPolicy) -> set[str]:
+    """The streams whose original is on one of the latest path lists."""
+    return set(_sources(_latest(reports, now_ms, policy).values()))
+
+
 def apply(record: StreamRecord, action: Action, *, now_ms: int, policy: SupervisionPolicy) -> StreamRecord:
     """The record with `action` carried out, or unchanged where it no longer applies. A Start changes no record."""
     if isinstance(action, NoteAbsent):
