@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from moto.core.exceptions import AWSError
 from moto.core.responses import EmptyResult
-from moto.stepfunctions.parser.api import ExecutionStatus, InvalidOutput, InvalidToken, TaskTimedOut
+from moto.stepfunctions.exceptions import InvalidToken
+from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.eval.callback.callback import (
     CallbackConsumerTimeout,
     CallbackEndpoint,
@@ -27,6 +29,17 @@ _BACKEND = "moto.stepfunctions.parser.models:StepFunctionsParserBackend"
 _TASKS = "moto.stepfunctions.parser.asl.component.state.exec"
 _lock = threading.RLock()
 """Orders every answer to a token against the end of its task."""
+
+
+# moto's own two have no type, so callers could not tell them apart.
+class _TaskTimedOutError(AWSError):
+    TYPE = "TaskTimedOut"
+    STATUS = 400
+
+
+class _InvalidOutputError(AWSError):
+    TYPE = "InvalidOutput"
+    STATUS = 400
 
 
 def patches() -> list[Patch]:
@@ -194,7 +207,7 @@ def _deliver(backend: Any, act: Callable[[Any], bool]) -> None:
             if act(environment.callback_pool_manager):
                 return
         except CallbackNotifyConsumerError as error:
-            raise TaskTimedOut("Task Timed Out: 'Provided task does not exist anymore'") from error
+            raise _TaskTimedOutError("Task Timed Out: 'Provided task does not exist anymore'") from error
     raise InvalidToken
 
 
@@ -206,7 +219,7 @@ def _send_task_success(self: Any, task_token: str, outcome: str) -> None:
     try:
         json.loads(outcome)
     except (TypeError, ValueError) as error:
-        raise InvalidOutput(f"Invalid Output: 'SyntaxError: {error}'") from error
+        raise _InvalidOutputError(f"Invalid Output: 'SyntaxError: {error}'") from error
     success = CallbackOutcomeSuccess(callback_id=task_token, output=outcome)
     _deliver(self, lambda pool: pool.notify(callback_id=task_token, outcome=success))
 

@@ -58,7 +58,7 @@ def eventually(condition: Callable[[], Any], what: str, bound_s: float = BOUND_S
 def running_server(*arguments: str, temporary: Path | None = None) -> Iterator[Server]:
     """`python -m local.aws` on a free port; SIGKILLed should it not end by SIGTERM."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'layers/core/python'}"}
-    environment["A_SECRET_OF_THIS_MACHINE"] = "must not be seen"
+    environment["A_SECRET_OF_THIS_MACHINE"] = "must not be seen"  # noqa: S105 - it is bait
     if temporary is not None:
         environment["TMPDIR"] = str(temporary)
     process = subprocess.Popen(
@@ -119,6 +119,7 @@ class Aws:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
+        self.port = int(endpoint.rsplit(":", 1)[1])
         session = Session("test", "test", region_name=REGION)
         config = Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=50)
         self._client: Callable[[str], Any] = lambda service: session.client(
@@ -175,6 +176,16 @@ class Aws:
                 self.queues.delete_message(QueueUrl=url, ReceiptHandle=found[0]["ReceiptHandle"])
                 return json.loads(found[0]["Body"])
         raise AssertionError("no message came")
+
+    def make_table(self) -> str:
+        table = name("t")
+        self.tables.create_table(
+            TableName=table,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        return table
 
     def make_machine(self, start: str, states: dict[str, Any], **more: Any) -> str:
         definition = json.dumps({"StartAt": start, "States": states, **more})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -157,13 +157,14 @@ def test_a_function_url_and_an_http_api_answer(aws: Aws):
         (f"/_local/api/{api}", "/v1/x", "POST /v1/{name}"),
         (f"/_local/lambda/{function.rsplit(':', 1)[1]}", "/any/path", "$default"),
     ):
-        request = urllib.request.Request(
-            f"{aws.endpoint}{base}{path}?a=1", data=b'{"k":1}', headers={"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            assert answer.status == 201
-            assert answer.headers["X-Route"] == route
-            assert answer.read().decode() == f'{path}?a=1 {{"k":1}}'
+        connection = http.client.HTTPConnection("localhost", aws.port, timeout=30)
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", f"{base}{path}?a=1", body=b'{"k":1}', headers=headers)
+        answer = connection.getresponse()
+        assert answer.status == 201
+        assert answer.headers["X-Route"] == route
+        assert answer.read().decode() == f'{path}?a=1 {{"k":1}}'
+        connection.close()
 
 
 def test_a_function_of_a_template_keeps_its_layers(aws: Aws):
