@@ -113,11 +113,11 @@ def test_rest_being_over_gives_the_whole_budget_again():
     assert (acquired.degraded_until_ms, acquired.restarts_ms) == (None, ())
 
 
-def test_another_delay_is_another_timeline():
+def test_the_next_worker_continues_the_timeline_whatever_its_delay():
     timeline = {"utc_ns": 1, "media_offset_ns": 2, "delay_ms": 8_000, "generation": 1}
     assert acquire(on(timeline=timeline))[0].timeline == timeline
     assert acquire(on(timeline=timeline, settings={"delay_ms": 8_000}))[0].timeline == timeline
-    assert acquire(on(timeline=timeline, settings={"delay_ms": 4_000}))[0].timeline is None
+    assert acquire(on(timeline=timeline, settings={"delay_ms": 4_000}))[0].timeline == timeline
 
 
 def test_work_is_claimed_once():

@@ -198,7 +198,7 @@ def _acquired(record: StreamRecord, execution: str, now_ms: int, policy: Supervi
         expires_at_ms=waits_until_ms,
         acquired_at_ms=now_ms,
     )
-    changed = replace(record, lease=lease, timeline=_timeline_of(record))
+    changed = replace(record, lease=lease)
     if record.desired is Desired.DRAINED:
         changed = replace(changed, desired=Desired.RUNNING, drained_source_id="")
     if record.degraded_until_ms is not None:
@@ -211,14 +211,6 @@ def _adopted(record: StreamRecord, execution: str, now_ms: int) -> StreamRecord:
         return record
     changed = replace(record, lease=replace(record.lease, execution=execution, task_token=""))
     return noted(changed, now_ms, "rolled_over", f"from {record.lease.execution} to {execution}")
-
-
-def _timeline_of(record: StreamRecord) -> Mapping[str, int] | None:
-    """The timeline the next worker continues; none when D has changed, which makes it another timeline."""
-    delay_ms = record.settings.get("delay_ms")
-    if record.timeline is None or delay_ms is None or record.timeline.get("delay_ms") == delay_ms:
-        return record.timeline
-    return None
 
 
 def _fence(record: StreamRecord, generation: int, agent_id: str | None = None) -> None:
