@@ -100,12 +100,5 @@ def test_delay_needs_a_restart_where_a_worker_is_on():
     assert changed(on(), {"delay_ms": 4_000}).settings == {"delay_ms": 4_000}
 
 
-def test_the_next_worker_begins_the_timeline_of_its_own_delay():
-    timeline = {"utc_ns": 1, "media_offset_ns": 2, "delay_ms": 8_000, "generation": 1}
-    record = changed(on(settings={"delay_ms": 8_000}, timeline=timeline), {"delay_ms": 4_000})
-    acquired, _ = acquire(record, execution="e", adopt_from="", now_ms=NOW_MS, policy=POLICY)
-    assert acquired.timeline is None
-
-
 def test_a_destination_with_its_key_shows_in_no_repr():
     assert "secret" not in repr(StreamSettings(forward_url="rtmp://cdn.example/live/secret"))

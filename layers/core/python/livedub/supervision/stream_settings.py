@@ -29,7 +29,7 @@ HOT_FIELDS = frozenset(
 RESTART_FIELDS = frozenset(
     {"delay_ms", "sts_budget_ms", "fragment_max_ms", "separation", "aac_bitrate", "grace_ms", "forward_url"}
 )
-"""A new worker is needed for these. Another D is another timeline."""
+"""A new worker is needed for these. With another D it steps by the difference, on the same timeline."""
 
 _MAX_GLOSSARY = 500
 _Term = Annotated[str, Field(min_length=1, max_length=200)]
