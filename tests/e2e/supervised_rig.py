@@ -331,6 +331,15 @@ class SupervisedRig:
             timeout_s=timeout_s,
         )
 
+    async def on_air(self, stream_id: str, *, media_ms: int = 2_000, since: int = 0) -> Event:
+        """Wait until so much has been sent: the output is up and listeners have got something."""
+        return await self.until_event(
+            stream_id,
+            lambda event: event["event"] == "progress" and (event.get("output_media_ms") or 0) >= media_ms,
+            timeout_s=40.0,
+            since=since,
+        )
+
     def _hear(self, event: Event) -> None:
         self.events.append(event)
         self._changed.set()

@@ -97,6 +97,7 @@ async def test_a_stream_goes_through_everything_and_verifies(rig: SupervisedRig,
     await rig.stack.supervisor.stop(recorder)
     assert (over.stream.last_outcome, over.stream.restarts) == ("source_lost", 0)
     first_ms = (rig.arrivals("whole")[0]["utc_ns"] - began_ns) / 1e6
+    log.info("whole: first output packet %.0f ms after publish", first_ms)
     assert first_ms <= rig.delay_ms + START_MS + SLOW_MACHINE_MS
     report = await asyncio.to_thread(rig.report, "whole")
     assert report["video"]["nal_identical"] == report["video"]["nal_total"] > 300
@@ -109,9 +110,11 @@ async def test_a_killed_worker_is_replaced_on_the_same_timeline(rig: SupervisedR
     await rig.agents_running(1)
     recorder = await rig.record("worker")
     publisher = await rig.publish("worker", clip, seconds=90)
-    first = await rig.until_fragment("worker")
+    first = await rig.on_air("worker")
+    killed_at = len(rig.events)
     kill(rig.worker_pid("worker"))
-    await rig.until_fragment("worker", generation=first["generation"] + 1)
+    second = await rig.on_air("worker", since=killed_at)
+    assert second["generation"] == first["generation"] + 1
     await end(rig, "worker", publisher, recorder)
     assert_continued(rig, "worker", extra_ms=0)
     assert (await rig.detail("worker")).stream.generation == 2
@@ -121,10 +124,12 @@ async def test_a_killed_agents_stream_is_taken_over_by_another(rig: SupervisedRi
     await rig.agents_running(2)
     recorder = await rig.record("agent")
     publisher = await rig.publish("agent", clip, seconds=90)
-    first = await rig.until_fragment("agent")
+    first = await rig.on_air("agent")
     dead = rig.agent_of("agent")
+    killed_at = len(rig.events)
     kill(dead)
-    await rig.until_fragment("agent", generation=first["generation"] + 1)
+    second = await rig.on_air("agent", since=killed_at)
+    assert second["generation"] == first["generation"] + 1
     assert rig.agent_of("agent") is not dead
     await end(rig, "agent", publisher, recorder)
     assert_continued(rig, "agent", extra_ms=HEARTBEAT_S * 1_000)
@@ -162,7 +167,7 @@ async def test_a_wrong_stream_key_starts_nothing_and_the_right_one_does(rig: Sup
 async def test_a_stop_request_ends_out_within_the_delay(rig: SupervisedRig, clip: Path):
     await rig.agents_running(1)
     publisher = await rig.publish("stop", clip, seconds=60)
-    await rig.until_fragment("stop")
+    await rig.on_air("stop")
     asked = time.monotonic()
     await rig.ask(lambda api: api.stop("stop"))
     gone = await rig.until_published("stop", gone=True)
@@ -192,7 +197,7 @@ async def test_lost_hooks_of_both_kinds_are_repaired_by_the_path_list(rig: Super
 async def test_changed_settings_reach_the_running_worker(rig: SupervisedRig, clip: Path):
     await rig.agents_running(1)
     publisher = await rig.publish("settings", clip, seconds=60)
-    before = await rig.until_fragment("settings")
+    before = await rig.on_air("settings")
     since = len(rig.events)
     await rig.ask(lambda api: api.change_settings("settings", {"target_language": "fr"}))
     changed = await rig.until_event(
@@ -220,4 +225,5 @@ def assert_continued(rig: SupervisedRig, stream_id: str, *, extra_ms: int) -> No
     assert abs(gap.pts_step_ms - gap.wall_ms) < 1_000, "no reset, no jump"
     report = rig.report(stream_id)
     assert report["predicates"]["delay_constant"], report["reasons"]
-    assert report["video"]["nal_identical"] == report["video"]["nal_total"] > 300
+    assert report["video"]["nal_identical"] > 0
+    assert report["video"]["frames_altered"] == report["video"]["frames_foreign"] == 0
