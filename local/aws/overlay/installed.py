@@ -61,3 +61,4 @@ def install(runtime: Runtime) -> None:
     state_machine_models.stepfunctions_backends = stepfunctions_parser_backends
     cloudformation_types.define(runtime)
     event_rules.Schedules(runtime).start()
+    dynamodb.Expiry(runtime).start()

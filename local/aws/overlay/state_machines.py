@@ -64,8 +64,8 @@ def patches(runtime: Runtime) -> list[Patch]:
         Patch(
             "moto.stepfunctions.responses:StepFunctionResponse.describe_execution",
             "c3953bdc9ce2",
-            "moto keeps the stop date of a timed out execution to itself",
-            _describe_with_stop_date,
+            "moto keeps the stop date of a timed out execution to itself, and an output that is a string is no JSON",
+            _describe_wholly,
         ),
     ]
 
@@ -178,12 +178,14 @@ def _unless_stopped(original: Any) -> Any:
     return guarded
 
 
-def _describe_with_stop_date(original: Any) -> Any:
+def _describe_wholly(original: Any) -> Any:
     def describe_execution(self: Any) -> ActionResult:
         response = original(self)
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
         if execution.stop_date is not None:
             response.result.setdefault("stopDate", execution.stop_date)
+        if execution.status == ExecutionStatus.SUCCEEDED.value:
+            response.result["output"] = json.dumps(execution.output)
         return response
 
     return describe_execution
