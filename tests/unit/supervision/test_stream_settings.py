@@ -2,7 +2,6 @@ from typing import Any
 
 import pytest
 
-from livedub.supervision.lease import acquire
 from livedub.supervision.record import StreamRecord
 from livedub.supervision.stream_settings import (
     HOT_FIELDS,
@@ -13,7 +12,7 @@ from livedub.supervision.stream_settings import (
     parse,
 )
 from media_edge.worker.settings import WorkerSettings
-from tests.unit.supervision.given import NOW_MS, POLICY, events, on, running
+from tests.unit.supervision.given import NOW_MS, events, on, running
 
 BASE = {"delay_ms": 8_000, "target_language": "de", "voice": "de/anna"}
 

@@ -13,12 +13,12 @@ from livedub.supervision.contract import (
     SourceHook,
     WorkItem,
 )
-from livedub.supervision.hooks import HookResult
+from livedub.supervision.hooks import HookResult, new_stream
 from livedub.supervision.lease import LeaseRefusedError
 from livedub.supervision.naming import next_execution_name
 from livedub.supervision.outcomes import Verdict, release_reason
 from livedub.supervision.paths import parse_path
-from livedub.supervision.reconcile import Start
+from livedub.supervision.reconcile import Start, published_streams
 from livedub.supervision.record import Outcome, Phase, StreamRecord
 from tests.unit.supervision.simulation.kernel import Host, Process
 from tests.unit.supervision.simulation.machine import Execution, Machine
@@ -105,22 +105,27 @@ class Functions:
             known = self.reports.get(report.relay_id)
             if known is None or known.taken_at_ms < report.taken_at_ms:
                 self.reports[report.relay_id] = report
-        rows = list(world.store.rows.values())
+        reports = list(self.reports.values())
+        rows = dict(world.store.rows)
+        for stream_id in published_streams(reports, host.clock_ms, world.policy):
+            rows.setdefault(stream_id, StreamRecord(stream_id))  # its very first hook was lost
         yield 10
-        plan = world.rules.plan(rows, list(self.reports.values()), host.clock_ms, world.policy)
+        plan = world.rules.plan(list(rows.values()), reports, host.clock_ms, world.policy)
         for action in plan:
             world.count(type(action).__name__)
             if isinstance(action, Start):
                 self._may_crash()
-                self._start(world.store.rows[action.stream_id], action.execution, host)
+                if (row := world.store.rows.get(action.stream_id)) is not None:
+                    self._start(row, action.execution, host)
                 continue
             yield from world.store.update(
                 host,
                 action.stream_id,
-                lambda record, action=action: (
-                    world.rules.apply(record, action, now_ms=host.clock_ms, policy=world.policy)
-                    if record
-                    else None
+                lambda record, action=action: world.rules.apply(
+                    record or new_stream(action.stream_id, host.clock_ms, world.policy),
+                    action,
+                    now_ms=host.clock_ms,
+                    policy=world.policy,
                 ),
             )
 
