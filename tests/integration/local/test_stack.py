@@ -26,9 +26,21 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sync_clip("small", 20, tmp_path_factory.mktemp("clips"))
 
 
-async def local(supervisor: Supervisor, *arguments: str) -> ChildProcess:
+async def local(supervisor: Supervisor, *arguments: str, state: Path | None = None) -> ChildProcess:
     common = ("--profile", "mock", "--delay-ms", str(DELAY_MS), "--server", "nginx-rtmp")
-    return await supervisor.start(python_spec("local", "local", *arguments, *common, stop_timeout_s=20))
+    env = {"XDG_STATE_HOME": str(state)} if state else {}
+    return await supervisor.start(
+        python_spec("local", "local", *arguments, *common, env=env, stop_timeout_s=20)
+    )
+
+
+async def livedub(supervisor: Supervisor, *arguments: str, state: Path) -> str:
+    """What a `livedub` command prints."""
+    lines: list[str] = []
+    spec = python_spec("livedub", "livedub.cli.main", *arguments, env={"XDG_STATE_HOME": str(state)})
+    child = await supervisor.start(spec, on_stdout=lines.append)
+    assert await asyncio.wait_for(child.wait(), 30) == 0, child.describe_end()
+    return "\n".join(lines)
 
 
 def descendants(pid: int) -> list[int]:
@@ -54,7 +66,7 @@ async def first_video(url: str) -> int:
             await asyncio.sleep(0.1)
 
 
-async def test_up_dubs_what_is_published_and_ends_on_sigterm(
+async def test_up_dubs_what_is_published_shows_it_and_ends_on_sigterm(
     supervisor: Supervisor, clip: Path, tmp_path: Path
 ):
     rtmp_port, http_port = free_ports(2)
@@ -68,18 +80,23 @@ async def test_up_dubs_what_is_published_and_ends_on_sigterm(
         "--out",
         str(tmp_path / "up"),
     )
-    up = await local(supervisor, "up", *ports)
-    shown = await asyncio.wait_for(up.line("Stream Key"), 60)
+    state = tmp_path / "state"
+    up = await local(supervisor, "up", *ports, state=state)
+    shown = await asyncio.wait_for(up.line("Stream Key"), 90)
     assert "Stream Key gala/in" in shown
     base = f"rtmp://127.0.0.1:{rtmp_port}/live/gala"
     publisher = ProcessSpec("publisher", publisher_argv(clip, f"{base}/in", loop=True))
     await supervisor.start(publisher)
     first_ms = await asyncio.wait_for(first_video(f"{base}/out"), 60)
     assert first_ms >= DELAY_MS, "pictures leave with their time plus D"
+    assert "running" in await livedub(supervisor, "streams", "list", state=state)
+    shown = json.loads(await livedub(supervisor, "streams", "stop", "gala", "--json", state=state))
+    assert shown["desired"] == "stopped"
     pids = descendants(up.pid)
-    assert len(pids) >= 3, "media server, speech service, worker"
+    assert len(pids) >= 6, "AWS, functions, media server, speech service, relay, agent, worker"
     assert await supervisor.stop(up) == 130
     assert running(pids) == []
+    assert not list(state.rglob("api.json"))
 
 
 async def test_up_names_a_taken_port(supervisor: Supervisor, tmp_path: Path):
@@ -95,7 +112,7 @@ async def test_a_demo_that_is_interrupted_cleans_up(supervisor: Supervisor, clip
     demo = await local(supervisor, "demo", "--input", str(clip), "--out", str(tmp_path / "out"))
     await asyncio.wait_for(demo.line("Publishing"), 90)
     pids = descendants(demo.pid)
-    assert len(pids) >= 4
+    assert len(pids) >= 6
     os.kill(demo.pid, signal.SIGINT)
     assert await asyncio.wait_for(demo.wait(), 20) == 130
     assert running(pids) == []
