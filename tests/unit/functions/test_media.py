@@ -171,6 +171,21 @@ class TestReconcile:
         rig.call("reconcile_streams", {"source": "aws.events"})
         assert len(rig.executions()) == 1
 
+    def test_a_reconcile_between_a_hook_and_its_execution_starts_no_second_one(self, rig: Rig, key: str):
+        rig.publish()
+        assert rig.call("reconcile_streams", {"source": "aws.events"})["started"] == 1
+        assert len(rig.executions()) == 1
+
+    def test_an_execution_that_ended_without_the_lease_is_followed(self, rig: Rig, key: str):
+        rig.publish()
+        (name,) = rig.executions()
+        rig.stepfunctions.stop_execution(
+            executionArn=rig.arn.replace(":stateMachine:", ":execution:") + f":{name}"
+        )
+        rig.call("reconcile_streams", {"source": "aws.events"})
+        rig.call("reconcile_streams", {"source": "aws.events"})
+        assert len(rig.executions()) == 2
+
     def test_an_oversized_list_is_refused(self, rig: Rig):
         listed = b'{"paths": [' + b'{"path": "x"},' * 30_000 + b"]}"
         answer = rig.signed("reconcile_streams", "/v1/media/paths", listed)

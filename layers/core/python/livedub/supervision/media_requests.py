@@ -161,7 +161,8 @@ def _carry_out(
     if isinstance(action, reconcile.Start):
         if not startable(before, now_ms, policy):
             return ""
-        starts.start(before, action.execution)
+        # By the name a hook would give it: where the hook was not lost but is only being served, that is one start.
+        starts.start(before)
         return "started"
 
     def rule(record: StreamRecord | None) -> StreamRecord | None:
