@@ -7,23 +7,15 @@ state machine. Only the endpoint differs.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from livedub.cli.api_access import ApiAccess
-from local.ports import free_port
-from local.processes import Supervisor, line_ready
-from local.python_child import python_spec
+from local.processes import Supervisor
 
 if TYPE_CHECKING:
     from local.aws.deployment import Deployed
-
-_READY_TIMEOUT_S = 60.0
-_STOP_S = 5.0
-_REGION = "us-east-1"
-"""What the local AWS is fixed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +41,10 @@ class ControlPlane:
 
     @property
     def environment(self) -> dict[str, str | None]:
-        """What makes boto3 in a child talk to this AWS, whatever account the user's own environment names."""
-        return aws_environment(self.endpoint)
+        """What makes boto3 in a child talk to this AWS, whatever profile the user's own environment names."""
+        from local.aws.child import client_environment  # noqa: PLC0415 - boto3 is heavy
 
-
-def aws_environment(endpoint: str) -> dict[str, str | None]:
-    """Variables for a child of this stack; a profile or session of the user's must not win over them."""
-    return {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": _REGION,
-        "AWS_DEFAULT_REGION": _REGION,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_SESSION_TOKEN": None,
-        "AWS_PROFILE": None,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+        return {**client_environment(self.endpoint), "AWS_PROFILE": None, "AWS_DEFAULT_PROFILE": None}
 
 
 async def start_control_plane(supervisor: Supervisor, *, function_env: Mapping[str, str]) -> ControlPlane:
@@ -75,15 +53,11 @@ async def start_control_plane(supervisor: Supervisor, *, function_env: Mapping[s
     Raises:
         LivedubError: the server could not be started, the assembly not be made or not be deployed.
     """
-    from local.aws import deployment  # noqa: PLC0415 - boto3 is heavy
+    from local.aws import child, deployment  # noqa: PLC0415 - boto3 is heavy
 
-    port = free_port()
-    spec = python_spec("aws", "local.aws", "--port", str(port), stop_timeout_s=_STOP_S)
-    _, assembly = await asyncio.gather(
-        supervisor.start(spec, ready=line_ready(r'"event": ?"ready"'), ready_timeout_s=_READY_TIMEOUT_S),
-        asyncio.to_thread(deployment.ensure_assembly),
+    endpoint, assembly = await asyncio.gather(
+        child.start_local_aws(supervisor), asyncio.to_thread(deployment.ensure_assembly)
     )
-    endpoint = f"http://localhost:{port}"
     deployed = await asyncio.to_thread(deployment.deploy, endpoint, assembly, environment=dict(function_env))
     return await asyncio.to_thread(_read, endpoint, deployed)
 

@@ -47,8 +47,8 @@ def demo(  # noqa: PLR0913 - each one is an option
 ) -> None:
     """Dub a clip as a live stream and measure the result.
 
-    Starts media server, speech service and worker, publishes the clip at real-time pace, records what comes out,
-    verifies it and writes DIR/{out.mp4, in.mp4, out.vtt, events.jsonl, report.json, report.html}.
+    Starts control plane, media server, speech service and agent, publishes the clip at real-time pace, records what
+    comes out, verifies it and writes DIR/{out.mp4, in.mp4, out.vtt, events.jsonl, report.json, report.html}.
     Exits 0 only if verified, 1 if not, 2 if something could not run.
     """
     arguments = [f"--seconds={seconds}", f"--out={out}"]

@@ -43,9 +43,9 @@ def up(  # noqa: PLR0913 - each one is an option
     server: ServerOption = Server.AUTO,
     on: On = "",
 ) -> None:
-    """Run media server, speech service and a worker for every stream that is published, until Ctrl-C.
+    """Run control plane, media server, speech service and agent until Ctrl-C; every stream that is published is dubbed.
 
-    Prints where to publish (OBS, ffmpeg) and where to watch.
+    Prints where to publish (OBS, ffmpeg) and where to watch. `livedub streams` shows and steers what runs.
     """
     arguments = [
         f"--stream-id={stream_id}",
