@@ -174,7 +174,7 @@ def release(
     outcome: Outcome,
     detail: str,
     now_ms: int,
-    policy: SupervisionPolicy,
+    policy: SupervisionPolicy,  # noqa: ARG001 - every rule of the lease is called alike
 ) -> StreamRecord:
     """Free the stream; the generation stays. Unchanged when `execution` does not own it.
 
