@@ -58,12 +58,20 @@ class ObjectReader:
 class CommandInbox:
     """Hands each command to the worker's loop. The end of input means that the supervisor is gone.
 
-    `on_gone` is called in the reading thread, so it works also when the loop stands still.
+    `on_gone` and `on_lease` are called in the reading thread, so they work also when the loop stands still.
     """
 
-    def __init__(self, reader: ObjectReader, on_gone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reader: ObjectReader,
+        on_gone: Callable[[], None],
+        *,
+        on_lease: Callable[[float], None] | None = None,
+    ) -> None:
+        """`on_lease` is told, in seconds, for how long each `{"command": "lease", "valid_ms": ...}` lets us go on."""
         self._reader = reader
         self._on_gone = on_gone
+        self._on_lease = on_lease
         self._lock = threading.Lock()
         self._deliver: Obey | None = None
         self._early: list[Mapping[str, Any]] = []
@@ -82,12 +90,21 @@ class CommandInbox:
 
     def _read_all(self) -> None:
         while (command := self._reader.next()) is not None:
+            if command.get("command") == "lease":
+                self._grant(command.get("valid_ms"))
+                continue
             with self._lock:
                 if self._deliver is None:
                     self._early.append(command)
                 else:
                     self._deliver(command)
         self._on_gone()
+
+    def _grant(self, valid_ms: object) -> None:
+        if not isinstance(valid_ms, int):
+            logger.error("A lease on stdin does not say for how long; it is left out.")
+        elif self._on_lease is not None:
+            self._on_lease(valid_ms / 1_000)
 
 
 def _post(loop: asyncio.AbstractEventLoop, obey: Obey, command: Mapping[str, Any]) -> None:

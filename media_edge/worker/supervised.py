@@ -23,6 +23,7 @@ from livedub.settings import explain
 from livedub.timeline.origin import TimelineOrigin
 from media_edge.worker.command_inbox import CommandInbox, ObjectReader
 from media_edge.worker.exit_codes import ExitCode
+from media_edge.worker.lease_watch import LeaseWatch
 from media_edge.worker.parentage import die_with_parent
 from media_edge.worker.progress import ProgressWriter
 from media_edge.worker.settings import WorkerSettings, read_settings
@@ -72,7 +73,8 @@ def run_supervised() -> ExitCode:
         secrets=secrets_of(settings),
         fields={"stream_id": settings.stream_id, "generation": settings.generation},
     )
-    commands = CommandInbox(reader, _end_without_supervisor)
+    lease = LeaseWatch(_end_without_lease)
+    commands = CommandInbox(reader, _end_without_supervisor, on_lease=lease.grant)
     commands.start()
     return run_worker(
         settings,
@@ -124,6 +126,12 @@ def _read_spare_settings() -> SpareSettings:
         return SpareSettings()
     except ValidationError as error:
         raise explain(error, WorkerSettings) from error
+
+
+def _end_without_lease() -> None:
+    # As below: whoever takes over need not wait, and must not meet us.
+    logger.error("The agent has not renewed the lease in time: the worker ends at once.")
+    os._exit(ExitCode.KILLED)
 
 
 def _end_without_supervisor() -> None:

@@ -30,7 +30,7 @@ _RETRY_S = 0.5
 
 
 class Beats:
-    """Keeps one lease. `on_fenced` is called, with the reason, as soon as it is lost."""
+    """Keeps one lease. `on_fenced` is called, with the reason, as soon as it is lost; `on_confirmed` with each beat."""
 
     def __init__(
         self,
@@ -40,12 +40,14 @@ class Beats:
         progress: ProgressWatch,
         binding: Binding,
         on_fenced: Callable[[str], None],
+        on_confirmed: Callable[[], None],
     ) -> None:
         self._work = work
         self._policy = policy
         self._tools = tools
         self._progress = progress
         self._on_fenced = on_fenced
+        self._on_confirmed = on_confirmed
         self._period_s = work.heartbeat_s / _BEATS_PER_HEARTBEAT
         self._timeout_s = min(tools.call_timeout_s, self._period_s)
         self._timeline: Mapping[str, int] | None = binding.record.timeline
@@ -168,6 +170,7 @@ class Beats:
     def _confirm(self, began_s: float) -> None:
         self.confirmed_at_s = began_s
         self.fence.confirm(began_s)
+        self._on_confirmed()
         self._tools.metrics.beats.labels(result="confirmed").inc()
 
 

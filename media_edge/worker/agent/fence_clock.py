@@ -14,13 +14,19 @@ class FenceClock:
     """
 
     def __init__(self, ttl_s: float, confirmed_at_s: float) -> None:
-        self._allowed_s = ttl_s - max(_SMALLEST_MARGIN_S, ttl_s / _MARGIN_SHARE)
+        self._margin_s = max(_SMALLEST_MARGIN_S, ttl_s / _MARGIN_SHARE)
+        self._allowed_s = ttl_s - self._margin_s
         self._confirmed_at_s = confirmed_at_s
 
     @property
     def deadline_s(self) -> float:
         """From then on the worker must not run."""
         return self._confirmed_at_s + self._allowed_s
+
+    @property
+    def worker_deadline_s(self) -> float:
+        """When the worker ends by itself, should the agent be unable to end it: later than that, before the lease."""
+        return self.deadline_s + self._margin_s / 2
 
     def confirm(self, started_at_s: float) -> None:
         """A confirmation that began at `started_at_s` succeeded."""

@@ -72,7 +72,13 @@ class StreamRun:
         self._given = plain(binding.record.settings)
         self._progress = ProgressWatch(started_s, self._tools.start_timeout_s)
         self._beats = Beats(
-            self.work, self._policy, self._tools, self._progress, binding, lambda why: self._end(_fenced(why))
+            self.work,
+            self._policy,
+            self._tools,
+            self._progress,
+            binding,
+            on_fenced=lambda why: self._end(_fenced(why)),
+            on_confirmed=self._grant,
         )
         report = await self._run_worker(binding, started_s)
         if report is not None:
@@ -127,6 +133,7 @@ class StreamRun:
         self._worker = worker
         worker.listen(partial(self._hear, started_s=started_s))
         worker.send({"settings": settings, "timeline": binding.record.timeline})
+        self._grant()
         if self._drain is not None:
             worker.send({"command": "drain"})
         logger.info("Worker %d runs generation %d.", worker.pid, self.work.generation)
@@ -167,6 +174,12 @@ class StreamRun:
             {"event": "worker_ended", "exit_code": None, "outcome": self.outcome, "reason": ending.reason}
         )
         return ending.report
+
+    def _grant(self) -> None:
+        """Tell the worker how long it may go on without hearing from us: a frozen agent cannot end it."""
+        if self._worker is not None and self._beats is not None:
+            valid_s = self._beats.fence.worker_deadline_s - _now_s()
+            self._worker.send({"command": "lease", "valid_ms": max(0, round(valid_s * 1_000))})
 
     def _end(self, ending: Ending) -> None:
         if not self._ending.done():

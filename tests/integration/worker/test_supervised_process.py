@@ -115,3 +115,15 @@ def test_a_first_line_it_cannot_use_is_a_configuration_error():
         assert end["exit_code"] == ExitCode.CONFIGURATION
         assert "WORKER_INPUT_URL" in end["problem"]
         assert process.wait(BOUND_S) == ExitCode.CONFIGURATION
+
+
+def test_a_lease_that_nobody_renews_ends_it():
+    with supervised() as process:
+        hear(process, "ready")
+        assign(process)
+        tell(process, {"command": "lease", "valid_ms": 600_000})
+        hear(process, "state")
+        tell(process, {"command": "lease", "valid_ms": 1})
+        assert process.wait(BOUND_S) == ExitCode.KILLED
+        assert process.stderr is not None
+        assert "has not renewed the lease" in process.stderr.read()

@@ -137,6 +137,8 @@ class FakeWorker:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.lines: list[Mapping[str, Any]] = []
+        """But leases, which come all the time."""
+        self.leases_ms: list[int] = []
         self.state = "waiting"
         self.output_ms: int | None = None
         self.wedged = self.mute = self.deaf = False
@@ -161,7 +163,10 @@ class FakeWorker:
         self._sink = sink
 
     def send(self, line: Mapping[str, Any]) -> None:
-        self.lines.append(line)
+        if line.get("command") == "lease":
+            self.leases_ms.append(line["valid_ms"])
+        else:
+            self.lines.append(line)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         elif line.get("command") == "drain" and not self.deaf:

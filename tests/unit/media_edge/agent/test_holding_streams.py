@@ -32,6 +32,9 @@ def test_a_worker_that_gets_on_keeps_lease_and_task():
             times = [at for at, _ in world.machine.beats]
             assert max(b - a for a, b in pairwise(times)) < PERIOD_S + 1
             assert len(times) == pytest.approx(600 / PERIOD_S, rel=0.1)
+            # One with the assignment, one with every beat: a frozen agent could not end the worker.
+            assert len(worker.leases_ms) == len(times) + 1
+            assert all(0 < valid_ms < HEARTBEAT_S * 1_000 - 1_000 for valid_ms in worker.leases_ms)
 
     run_virtual(main())
 

@@ -59,6 +59,7 @@ def test_the_fence_falls_a_margin_before_the_lease_ends(ttl_s: float, allowed_s:
     fence.confirm(110.0)
     fence.confirm(105.0)  # a late answer of an earlier call takes nothing back
     assert fence.deadline_s == 110.0 + allowed_s
+    assert fence.deadline_s < fence.worker_deadline_s < 110.0 + ttl_s
 
 
 def test_progress_is_output_that_advances():

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import queue
 import threading
 from collections.abc import Generator
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from livedub.errors import ConfigurationError, InvalidInputError
 from livedub.timeline.origin import TimelineOrigin
 from media_edge.worker.command_inbox import MAX_LINE_BYTES, CommandInbox, ObjectReader
+from media_edge.worker.lease_watch import LeaseWatch
 from media_edge.worker.progress import ProgressWriter
 from media_edge.worker.settings import WorkerSettings, read_settings, with_hot_changes
 from media_edge.worker.supervised import PreloadedSeparators, read_assignment, secrets_of
@@ -86,6 +88,27 @@ async def test_commands_reach_the_loop_early_and_late_ones(pipe: tuple[int, int]
     assert not gone.is_set()
     os.close(pipe[1])
     assert await asyncio.to_thread(gone.wait, BOUND_S)
+
+
+def test_a_lease_is_heard_by_the_reading_thread_itself(pipe: tuple[int, int]):
+    granted: queue.Queue[float] = queue.Queue()
+    gone = threading.Event()
+    CommandInbox(ObjectReader(pipe[0]), gone.set, on_lease=granted.put).start()
+    os.write(pipe[1], b'{"command": "lease"}\n{"command": "lease", "valid_ms": 1500}\n')
+    assert granted.get(timeout=BOUND_S) == 1.5
+    os.close(pipe[1])
+    assert gone.wait(BOUND_S)
+    assert granted.empty()
+
+
+def test_a_lease_ends_unless_it_is_granted_again():
+    expired = threading.Event()
+    watch = LeaseWatch(expired.set)
+    watch.grant(600.0)
+    watch.grant(600.0)
+    assert not expired.is_set()
+    watch.grant(0.0)
+    assert expired.wait(BOUND_S)
 
 
 def test_the_timeline_comes_from_and_goes_to_the_supervisor():
