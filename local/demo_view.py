@@ -23,6 +23,12 @@ _STATES = {
 }
 
 
+def state_in_words(event: dict[str, Any]) -> str:
+    """What a worker's change of state means, for people."""
+    state = str(event.get("state"))
+    return _STATES.get(state, state)
+
+
 class DemoView:
     """A context manager; the status line lives only on a terminal, elsewhere every change is a plain line."""
 
@@ -56,7 +62,7 @@ class DemoView:
         """Show one event of the worker."""
         kind = event.get("event")
         if kind == "state":
-            self._state = _STATES.get(str(event.get("state")), str(event.get("state")))
+            self._state = state_in_words(event)
             self._console.print(f"[cyan]{escape(self._state)}[/cyan]")
         elif kind == "progress":
             self._progress = event

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from livedub.cli.api_access import forget_access, leave_access
 from local.control_plane import ControlPlane
+from local.demo_view import state_in_words
 from local.media_servers.base import MediaServer
 from local.processes import ChildProcess, ProcessError
 from local.rtmp_url import ffmpeg_play_args, ffmpeg_publish_args
@@ -86,7 +87,8 @@ def _print_urls(console: Console, server: MediaServer, control: ControlPlane, op
         f"  browser {server.watch_url(stream_id)}",
         f"  HLS     {server.hls_url(stream_id)}",
         f"  ffplay  {escape(shlex.join(['ffplay', *play]))}",
-        "[bold]Steer[/] (livedub streams finds this by itself; elsewhere on this machine:)",
+        "[bold]Steer[/]",
+        "  livedub streams list    (finds this by itself; for another user or machine:)",
         *(f"  {escape(line)}" for line in control.access.export_lines()),
     ]
     if server.host != options.stack.bind:
@@ -102,7 +104,7 @@ def _print_event(console: Console, event: AgentEvent) -> None:
     kind = event.get("event")
     text = ""
     if kind == "state":
-        text = escape(str(event.get("state")))
+        text = escape(state_in_words(event))
     elif kind == "fragment":
         transcript = escape(str(event.get("transcript") or "-"))
         said = escape(str(event.get("translated_text") or f"({event.get('rung')}: {event.get('reason')})"))
