@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from livedub.errors import LivedubError
-from local.aws.server import serve
+from local.aws import collector
 from local.aws.settings import LocalAwsSettings
 
 
@@ -34,6 +34,9 @@ def main() -> int:
         "schedule_speed": arguments.schedule_speed,
     }
     try:
+        collector.pause()
+        from local.aws.server import serve  # noqa: PLC0415 - moto takes seconds to load
+
         settings = LocalAwsSettings(**{name: value for name, value in given.items() if value is not None})
         serve(settings, ready_file=arguments.ready_file)
     except LivedubError as error:

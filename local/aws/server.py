@@ -19,6 +19,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from local.aws import collector
 from local.aws.background_work import BackgroundWork
 from local.aws.code_store import CodeStore
 from local.aws.front import Front
@@ -103,6 +104,7 @@ def _running(settings: LocalAwsSettings) -> Iterator[BaseWSGIServer]:
         held.callback(server.server_close)
         runtime.endpoint = f"http://localhost:{server.port}"
         os.environ["MOTO_PORT"] = str(server.port)  # where moto's own state machines call services
+        collector.settle(background)
         yield server
 
 
