@@ -35,6 +35,8 @@ def note(what: dict[str, Any]) -> None:
 def read_commands() -> None:
     for line in sys.stdin:
         command = json.loads(line)
+        if command["command"] == "lease":
+            continue
         note(command)
         if command["command"] == "drain":
             time.sleep(DRAIN_S)
