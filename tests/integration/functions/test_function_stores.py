@@ -82,8 +82,10 @@ class TestSecrets:
 
         class Cut:
             cut = False
+            asked = 0
 
             def get_secret_value(self, **request: Any) -> Any:
+                self.asked += 1
                 if self.cut:
                     raise EndpointConnectionError(endpoint_url="http://localhost:1")
                 return manager.get_secret_value(**request)
@@ -95,6 +97,12 @@ class TestSecrets:
         client.cut = True
         seconds[0] = 3_600
         assert store.text("api-token") == TOKEN
+        seconds[0] += 9
+        assert store.text("api-token") == TOKEN
+        assert client.asked == 2
+        seconds[0] += 2
+        assert store.text("api-token") == TOKEN
+        assert client.asked == 3
         with pytest.raises(StoreUnavailableError):
             store.text("relay-keys")
 

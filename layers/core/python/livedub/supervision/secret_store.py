@@ -11,6 +11,7 @@ from livedub.supervision.aws_client import aws_client, aws_errors
 from livedub.supervision.store_errors import StoreUnavailableError
 
 _KEEP_S = 60.0
+_PATIENCE_S = 10.0
 _SHORTEST_KEY_BYTES = 16
 
 
@@ -43,9 +44,11 @@ class SecretStore:
             with aws_errors(f"Reading secret {name}"):
                 answer = self._client.get_secret_value(SecretId=name)
         except StoreUnavailableError:
-            if value:
-                return value
-            raise
+            if not value:
+                raise
+            # Asked again soon, but not by every request: each would wait for the same silence.
+            self._kept[name] = (self._monotonic() - _KEEP_S + _PATIENCE_S, value)
+            return value
         value = str(answer.get("SecretString", "")).strip()
         if not value:
             raise ConfigurationError(f"Secret {name} is empty.", remedy="Put a value into it.")
