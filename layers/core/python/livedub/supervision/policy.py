@@ -67,7 +67,7 @@ class SupervisionPolicy(BaseSettings):
     max_attempts_per_execution: int = Field(
         default=500,
         ge=1,
-        le=1_000,
+        le=700,
         description="Workers one execution starts before it rolls over; keeps its history far from 25,000 events.",
     )
     report_stale_s: int = Field(

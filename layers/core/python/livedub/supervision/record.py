@@ -98,7 +98,7 @@ class Lease:
     execution: str = ""
     agent_id: str = ""
     expires_at_ms: int = 0
-    task_token: str = ""
+    task_token: str = field(default="", repr=False)
     publish_token_hash: str = ""
     acquired_at_ms: int = 0
     claimed_at_ms: int | None = None
