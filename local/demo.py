@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from livedub.cli.api_access import shared_access
 from livedub.cli.verify import checks_table
 from livedub.errors import InvalidInputError
 from livedub.supervision.stream_api_client import StreamApi
@@ -140,7 +142,8 @@ async def run_demo(options: DemoOptions, console: Console) -> bool:
                 on_event=view.hear,
             )
             async with stack:
-                await _broadcast(stack, clip, options, files, view)
+                with shared_access(stack.control.access, os.environ):
+                    await _broadcast(stack, clip, options, files, view)
             view.step("Verifying what was recorded")
             report = await _verify(files, options, steps)
             view.step("Writing the results")

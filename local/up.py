@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from livedub.cli.api_access import forget_access, leave_access
+from livedub.cli.api_access import shared_access
 from local.control_plane import ControlPlane
 from local.demo_view import state_in_words
 from local.media_servers.base import MediaServer
@@ -50,13 +50,9 @@ async def run_up(options: UpOptions, console: Console) -> None:
             on_event=lambda event: _print_event(console, event),
         )
         async with stack:
-            access = stack.control.access
-            leave_access(access, os.environ)
-            try:
+            with shared_access(stack.control.access, os.environ):
                 _print_urls(console, stack.server, stack.control, options)
                 await _until_one_ends(stack.supervisor.children)
-            finally:
-                forget_access(access, os.environ)
 
 
 async def _until_one_ends(vital: tuple[ChildProcess, ...]) -> None:

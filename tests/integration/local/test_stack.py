@@ -109,20 +109,24 @@ async def test_up_names_a_taken_port(supervisor: Supervisor, tmp_path: Path):
 
 
 async def test_a_demo_that_is_interrupted_cleans_up(supervisor: Supervisor, clip: Path, tmp_path: Path):
-    demo = await local(supervisor, "demo", "--input", str(clip), "--out", str(tmp_path / "out"))
+    demo = await local(
+        supervisor, "demo", "--input", str(clip), "--out", str(tmp_path / "out"), state=tmp_path / "state"
+    )
     await asyncio.wait_for(demo.line("Publishing"), 90)
     pids = descendants(demo.pid)
     assert len(pids) >= 6
     os.kill(demo.pid, signal.SIGINT)
     assert await asyncio.wait_for(demo.wait(), 20) == 130
     assert running(pids) == []
+    assert not list((tmp_path / "state").rglob("api.json"))
 
 
 async def test_a_demo_verifies_itself_and_leaves_its_results(
     supervisor: Supervisor, clip: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
-    demo = await local(supervisor, "demo", "--input", str(clip), "--seconds", "15", "--out", str(out))
+    arguments = ("--input", str(clip), "--seconds", "15", "--out", str(out))
+    demo = await local(supervisor, "demo", *arguments, state=tmp_path / "state")
     code = await asyncio.wait_for(demo.wait(), 180)
     assert code in (0, 1), demo.describe_end()
     report = json.loads((out / "report.json").read_text())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +61,16 @@ def access_file(environment: Mapping[str, str]) -> Path:
     """Where a stack leaves its access: readable for its user alone, gone when the stack ends."""
     state = environment.get("XDG_STATE_HOME", "")
     return (Path(state) if state else Path.home() / ".local" / "state") / _FILE
+
+
+@contextmanager
+def shared_access(access: ApiAccess, environment: Mapping[str, str]) -> Generator[None]:
+    """Let other commands of this user find the API while the block runs."""
+    leave_access(access, environment)
+    try:
+        yield
+    finally:
+        forget_access(access, environment)
 
 
 def leave_access(access: ApiAccess, environment: Mapping[str, str]) -> Path:
