@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from werkzeug.wrappers import Request, Response
 
+from local.aws.connection import answering
 from local.aws.function_pool import FunctionBusyError
 from local.aws.function_spec import FunctionSpec, InvokeResult
 from local.aws.functions import Functions
@@ -60,9 +61,10 @@ class Front:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
-        if not environ.get("PATH_INFO", "").startswith(PREFIX):
-            return self._otherwise(environ, start_response)
-        answer = self._answer(Request(environ))
+        with answering(environ):
+            if not environ.get("PATH_INFO", "").startswith(PREFIX):
+                return self._otherwise(environ, start_response)
+            answer = self._answer(Request(environ))
         response = Response(answer.body, answer.status)
         response.headers.clear()
         for name, value in answer.headers:

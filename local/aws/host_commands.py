@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from local.aws.connection import client_waits
+
 DOCUMENT = "livedub-host-action"
 """Its one parameter, `action`, names what the host shall do."""
 _ACTION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -54,6 +56,9 @@ def action_of(document: str, parameters: Mapping[str, Sequence[str]]) -> str:
     return actions[0]
 
 
+_LOOK_S = 0.5
+
+
 class HostCommands:
     """Queues per host; every method may be called from any thread."""
 
@@ -72,7 +77,7 @@ class HostCommands:
         """The host's next command, waiting up to `wait_s` for one; what expired is told so."""
         deadline = time.monotonic() + wait_s
         with self._changed:
-            while True:
+            while client_waits():
                 self._expire()
                 mine = next((one for one in self._waiting if one.instance_id == instance_id), None)
                 if mine is not None:
@@ -82,8 +87,9 @@ class HostCommands:
                     return mine
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
-                    return None
-                self._changed.wait(left_s)
+                    break
+                self._changed.wait(min(left_s, _LOOK_S))
+        return None
 
     def report(self, command_id: str, instance_id: str, *, exit_code: int, output: str, errors: str) -> bool:
         """Note a result; False when the host was given no such command."""

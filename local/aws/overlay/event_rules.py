@@ -31,7 +31,8 @@ def patches(runtime: Runtime) -> list[Patch]:
         Patch(
             "moto.events.models:Rule.send_to_targets",
             "472e002e2dab",
-            "moto's PutEvents fails with 500 on a Lambda or Step Functions target, and ignores Input and InputPath",
+            "moto's PutEvents fails with 500 on a Lambda or Step Functions target, ignores Input and InputPath, and "
+            "fires rules that have a schedule alone",
             lambda original: _send_to_targets(original, runtime),
         ),
     ]
@@ -41,7 +42,9 @@ def _send_to_targets(original: Any, runtime: Runtime) -> Any:
     deliver = _deliveries(runtime)
 
     def send_to_targets(self: Rule, original_event: Any, transform_input: bool = True) -> None:  # noqa: FBT001, FBT002 - moto's signature
-        if self.state != "ENABLED" or not self.event_pattern.matches_event(original_event):
+        # An empty pattern matches everything in moto, but a rule without one listens to nothing: it is a schedule.
+        listens = bool(self.event_pattern.get_pattern())
+        if self.state != "ENABLED" or not listens or not self.event_pattern.matches_event(original_event):
             return
         event = _wire_event(original_event)
         for target in list(self.targets):

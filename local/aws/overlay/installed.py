@@ -16,6 +16,7 @@ from local.aws.overlay import (
     internal_clients,
     lambda_functions,
     parameters,
+    queues,
     run_command,
     state_machine_speed,
     state_machine_tokens,
@@ -37,6 +38,7 @@ def all_patches(runtime: Runtime) -> list[Patch]:
         *dynamodb.patches(),
         *event_rules.patches(runtime),
         *parameters.patches(runtime),
+        *queues.patches(),
         *run_command.patches(runtime),
         *cloudformation.patches(),
     ]

@@ -20,6 +20,7 @@ from local.aws.overlay.state_machine_tokens import close_tokens
 from local.aws.runtime import Runtime
 
 _LOG = logging.getLogger(__name__)
+_NESTED = "moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn"
 _ENVIRONMENT = "moto.stepfunctions.parser.asl.eval.environment:Environment"
 _BEGIN_BOUND_S = 5.0
 _POLL_S = 0.005
@@ -62,12 +63,27 @@ def patches(runtime: Runtime) -> list[Patch]:
             _unless_stopped,
         ),
         Patch(
+            f"{_NESTED}:StateTaskServiceSfn._normalise_parameters",
+            "d75d3da19aad",
+            "moto hands StateMachineArn to boto3, which knows stateMachineArn: states:startExecution always fails",
+            _lower_first,
+        ),
+        Patch(
             "moto.stepfunctions.responses:StepFunctionResponse.describe_execution",
             "c3953bdc9ce2",
             "moto keeps the stop date of a timed out execution to itself, and an output that is a string is no JSON",
             _describe_wholly,
         ),
     ]
+
+
+def _lower_first(original: Any) -> Any:
+    def normalise(self: Any, parameters: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        original(self, parameters, *args, **kwargs)
+        for name in list(parameters):
+            parameters[name[0].lower() + name[1:]] = parameters.pop(name)
+
+    return normalise
 
 
 def status_event(execution: Any) -> dict[str, Any]:

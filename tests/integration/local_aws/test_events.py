@@ -99,6 +99,15 @@ def test_a_schedule_fires_again_and_again_until_it_is_disabled(aws: Aws):
     aws.events.disable_rule(Name=rule)
 
 
+def test_a_schedule_without_a_pattern_hears_no_events(aws: Aws):
+    deaf, hearing, source = aws.make_queue(), aws.make_queue(), name("source")
+    aws.rule_to({"Arn": aws.queue_arn(deaf)}, ScheduleExpression="rate(30 days)")
+    aws.rule_to({"Arn": aws.queue_arn(hearing)}, EventPattern=pattern(source))
+    put(aws, source, {})
+    assert aws.message(hearing)["source"] == source
+    assert "Messages" not in aws.queues.receive_message(QueueUrl=deaf)
+
+
 def test_changes_of_parameters_are_events(aws: Aws):
     parameter, queue = name("/tls/"), aws.make_queue()
     changed = {

@@ -256,6 +256,19 @@ def test_functions_errors_keep_their_names(aws: Aws):
     assert json.loads(ended["output"])["error"]["Error"] == "Busy"
 
 
+def test_an_execution_starts_another(aws: Aws):
+    inner = aws.make_machine("P", {"P": {"Type": "Pass", "End": True}})
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution",
+        "Parameters": {"StateMachineArn": inner, "Name": name("inner"), "Input": {"a": 1}},
+        "End": True,
+    }
+    assert aws.ended(aws.start(aws.make_machine("A", {"A": task})))["status"] == "SUCCEEDED"
+    started = aws.machines.list_executions(stateMachineArn=inner)["executions"]
+    assert [json.loads(aws.ended(e["executionArn"])["output"]) for e in started] == [{"a": 1}]
+
+
 def test_an_output_with_dates_can_be_described(aws: Aws):
     parameter = name("/p/")
     aws.parameters.put_parameter(Name=parameter, Value="v", Type="String")
