@@ -44,6 +44,8 @@ _FUNCTIONS = {
     "LIVEDUB_GRACE_S": "10",
     "LIVEDUB_UNKNOWN_STREAMS": "accept",
 }
+_NO_BUDGET = {"LIVEDUB_RESTART_BUDGET": "100", "LIVEDUB_RESTART_WINDOW_S": "5", "LIVEDUB_BACKOFF_MAX_S": "1"}
+"""Where many faults in a row are the point: neither spent nor waited for."""
 _WORKERS = {
     "WORKER_STS_BUDGET_MS": "1000",
     "WORKER_SEPARATION": "off",
@@ -106,7 +108,9 @@ class Gap:
 class SupervisedRig:
     """One stack for many streams; an async context manager. Everything waits with a bound."""
 
-    def __init__(self, folder: Path, *, agents: int = 1, delay_ms: int = DELAY_MS) -> None:
+    def __init__(
+        self, folder: Path, *, agents: int = 1, delay_ms: int = DELAY_MS, restart_budget: bool = True
+    ) -> None:
         self.folder = folder
         self.delay_ms = delay_ms
         self.events: list[Event] = []
@@ -118,7 +122,7 @@ class SupervisedRig:
             grace_ms=GRACE_MS,
             report_period_s=REPORT_PERIOD_S,
             worker_env=_WORKERS,
-            function_env=_FUNCTIONS,
+            function_env=_FUNCTIONS if restart_budget else {**_FUNCTIONS, **_NO_BUDGET},
         )
         self._changed = asyncio.Event()
         self.stack = FaultyStack(

@@ -7,6 +7,11 @@ from typing import Any
 from livedub.supervision.aws_client import aws_errors
 from media_edge.worker.agent.ports import QueuedMessage
 
+_HIDDEN_S = 10
+"""How long a message that was handed out stays hidden. A poll whose connection broke may have been answered all the
+same: nobody has that message, and the stream waits for so long. A message that reappears too early does no harm, because
+work can be claimed once."""
+
 
 class SqsWorkQueue:
     """Implements WorkQueue."""
@@ -19,7 +24,10 @@ class SqsWorkQueue:
         """See WorkQueue."""
         with aws_errors("Receiving work"):
             answer = self._client.receive_message(
-                QueueUrl=self._queue_url, MaxNumberOfMessages=count, WaitTimeSeconds=wait_s
+                QueueUrl=self._queue_url,
+                MaxNumberOfMessages=count,
+                WaitTimeSeconds=wait_s,
+                VisibilityTimeout=_HIDDEN_S,
             )
         return [QueuedMessage(m["Body"], m["ReceiptHandle"]) for m in answer.get("Messages", [])]
 

@@ -54,6 +54,18 @@ def test_messages_are_received_given_back_and_deleted():
         SqsWorkQueue(url + "-gone", client).receive(1, 0)
 
 
+def test_work_that_reached_nobody_comes_again_soon_whatever_the_queues_own_patience():
+    asked: list[dict[str, Any]] = []
+
+    class Client:
+        def receive_message(self, **given: Any) -> dict[str, Any]:
+            asked.append(given)
+            return {}
+
+    assert SqsWorkQueue("https://queue", Client()).receive(3, 5) == []
+    assert asked[0]["VisibilityTimeout"] <= 10
+
+
 class _Refusing:
     """A Step Functions client that answers with one error code."""
 
