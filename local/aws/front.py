@@ -32,6 +32,8 @@ _LOG = logging.getLogger(__name__)
 PREFIX = "/_local/"
 MAX_BODY_BYTES = 10 * 1024 * 1024
 """API Gateway's limit; beyond it answers 413."""
+_DRAINED_BYTES = 4 * MAX_BODY_BYTES
+_CHUNK_BYTES = 256 * 1024
 INTEGRATION_BOUND_S = 30.0
 """API Gateway's longest integration time-out; an answer after it is a 503."""
 
@@ -136,8 +138,12 @@ def _translate(spec: FunctionSpec, result: InvokeResult, *, failure_status: int)
 
 
 def _read_body(http: Request) -> bytes | None:
-    """The body; None when it is too large (then it is left unread)."""
+    """The body; None when it is too large."""
     if (http.content_length or 0) > MAX_BODY_BYTES:
+        # A client hears an answer only once it has sent all; one that closes on unread data resets the connection.
+        for _ in range(_DRAINED_BYTES // _CHUNK_BYTES):
+            if not http.stream.read(_CHUNK_BYTES):
+                break
         return None
     body = http.stream.read(MAX_BODY_BYTES + 1)
     return None if len(body) > MAX_BODY_BYTES else body

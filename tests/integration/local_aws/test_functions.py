@@ -167,6 +167,15 @@ def test_a_function_url_and_an_http_api_answer(aws: Aws):
         connection.close()
 
 
+def test_a_body_beyond_the_limit_is_refused_in_words(aws: Aws):
+    function = aws.make_function("def handler(event, context):\n    return 1").rsplit(":", 1)[1]
+    connection = http.client.HTTPConnection("localhost", aws.port, timeout=30)
+    connection.request("POST", f"/_local/lambda/{function}/", body=bytes(12 * 1024 * 1024))
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())) == (413, {"message": "Request Entity Too Large"})
+    connection.close()
+
+
 def test_a_function_of_a_template_keeps_its_layers(aws: Aws):
     code = "def handler(event, context):\n    import mine\n    return mine.VALUE\n"
     layer = aws.functions.publish_layer_version(
