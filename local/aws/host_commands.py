@@ -16,7 +16,8 @@ from local.aws.connection import client_waits
 DOCUMENT = "livedub-host-action"
 """Its one parameter, `action`, names what the host shall do."""
 _ACTION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_DEFAULT_DELIVERY_S = 60.0
+DEFAULT_DELIVERY_S = 3_600
+"""How long SSM tries to deliver a command unless told otherwise."""
 _MAX_OUTPUT = 24_000
 """What SSM keeps of a command's output."""
 
@@ -29,6 +30,7 @@ class HostCommand:
     instance_id: str
     action: str
     expires_at_s: float
+    """On the monotonic clock: nobody fetched it by then."""
     tell: Callable[[CommandStatus], None]
 
 
@@ -57,6 +59,7 @@ def action_of(document: str, parameters: Mapping[str, Sequence[str]]) -> str:
 
 
 _LOOK_S = 0.5
+"""How long a poll sleeps at most before it looks whether its agent is still there."""
 
 
 class HostCommands:
@@ -112,8 +115,3 @@ class HostCommands:
         self._waiting = [command for command in self._waiting if command.expires_at_s > now_s]
         for command in late:
             command.tell(CommandStatus("TimedOut"))
-
-
-def delivery_deadline_s(timeout_s: int | None) -> float:
-    """When a command that nobody fetched is given up, on the monotonic clock."""
-    return time.monotonic() + (timeout_s or _DEFAULT_DELIVERY_S)

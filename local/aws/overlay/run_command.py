@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Any
 
 from moto.ssm.exceptions import InvalidDocument
 
-from local.aws.host_commands import CommandStatus, HostCommand, action_of, delivery_deadline_s
+from local.aws.host_commands import DEFAULT_DELIVERY_S, CommandStatus, HostCommand, action_of
 from local.aws.overlay.patching import Patch
 from local.aws.runtime import Runtime
 
@@ -32,6 +33,8 @@ def _send(original: Any, runtime: Runtime) -> Any:
             raise InvalidDocument(str(error)) from error
         command = original(self, **kwargs)
         command.status = command.status_details = "Pending"
+        timeout_s = kwargs.get("timeout_seconds") or DEFAULT_DELIVERY_S
+        expires_at_s = time.monotonic() + timeout_s
         for invocation in command.invocations:
             _note(command, invocation, CommandStatus("Pending"))
             runtime.hosts.submit(
@@ -39,10 +42,12 @@ def _send(original: Any, runtime: Runtime) -> Any:
                     command.command_id,
                     invocation["InstanceId"],
                     action,
-                    delivery_deadline_s(kwargs.get("timeout_seconds")),
+                    expires_at_s,
                     lambda status, invocation=invocation: _note(command, invocation, status),
                 )
             )
+        # Hosts have no hurry: whatever the speed of schedules, this is the time that was asked for.
+        runtime.background.later(timeout_s * runtime.background.speed, runtime.hosts.expire)
         return command
 
     return send_command

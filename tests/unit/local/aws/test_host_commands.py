@@ -83,8 +83,12 @@ def test_a_result_of_another_host_is_not_taken():
 def test_a_command_nobody_fetched_in_time_is_told_so():
     commands, told = HostCommands(), []
     commands.submit(command(told, expires_at_s=time.monotonic() - 1))
-    assert commands.take("i-1", 0) is None
+    commands.submit(command(told))
+    commands.expire()
     assert told == [CommandStatus("TimedOut")]
+    commands.submit(command(told, "i-2", expires_at_s=time.monotonic() - 1))
+    assert commands.take("i-2", 0) is None
+    assert told == [CommandStatus("TimedOut")] * 2
 
 
 def test_a_waiting_host_is_woken():
