@@ -15,7 +15,6 @@ from tests.e2e.rig import Rig
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow, pytest.mark.timeout(240)]
 
-AAC_FRAME_MS = 1024 / 48
 GOP_MS = 2_000
 
 
@@ -43,6 +42,15 @@ def untouched(report: dict[str, Any]) -> None:
     assert report["audio"]["holes"] == 0
     assert report["predicates"]["delay_constant"]
     assert report["predicates"]["sync_every_event"]
+
+
+def heard_without_a_gap(report: dict[str, Any]) -> None:
+    """Sound left all the time. It may be silent for a moment where a publisher returned: the recorder of `in`, which
+    tells what should be heard, may have joined the new publisher before the worker did."""
+    holes = report["audio"]["hole_list"]
+    assert [hole for hole in holes if hole["cause"] == "pts_gap"] == []
+    assert sum(hole["length_ms"] for hole in holes) < 1_000
+    assert report["audio"]["resets"] == 0
 
 
 async def test_sts_that_stalls_six_seconds_costs_dubs_and_nothing_else(rig: Rig, clip: Path):
@@ -101,7 +109,7 @@ async def test_publisher_drops_four_seconds_and_returns(rig: Rig, clip: Path):
     await rig.supervisor.stop(recorder)
     output = read_recording(rig.recording("out"))
     report = rig.report()
-    assert report["audio"]["max_gap_ms"] <= AAC_FRAME_MS + 2
+    heard_without_a_gap(report)
     assert video_gap_ms(output) < 4_000 + 3_000 + GOP_MS + 3_000
     assert connections(rig) == 1
     assert rig.said("waiting for the publisher to return")
@@ -120,7 +128,7 @@ async def test_publisher_returns_with_another_picture_and_other_sound(
     await rig.supervisor.stop(recorder)
     sizes = await decoded_sizes(rig.recording("out"))
     assert {(1280, 720), (640, 360)} <= sizes
-    assert rig.report()["audio"]["max_gap_ms"] <= AAC_FRAME_MS + 2
+    heard_without_a_gap(rig.report())
     assert connections(rig) == 1
 
 
