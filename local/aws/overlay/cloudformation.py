@@ -7,7 +7,7 @@ from typing import Any
 
 from moto.cloudformation.parsing import OutputMap
 
-from local.aws.overlay.patching import Patch
+from local.aws.overlay.patching import Patch, created
 
 
 def patches() -> list[Patch]:
@@ -45,42 +45,23 @@ def _apply_with_outputs(original: Any) -> Any:
 
 
 def _create_substituted(original: Any) -> Any:
-    @classmethod
-    def create_from_cloudformation_json(
-        cls: Any,
-        resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-        **kwargs: Any,
-    ) -> Any:
-        properties = dict(cloudformation_json["Properties"])
-        values = properties.pop("DefinitionSubstitutions", {})
-        properties["DefinitionString"] = re.sub(
+    def substitute(properties: dict[str, Any]) -> dict[str, Any]:
+        values = properties.get("DefinitionSubstitutions", {})
+        definition = re.sub(
             r"\$\{(\w+)\}",
             lambda found: str(values.get(found[1], found[0])),
             properties.get("DefinitionString", ""),
         )
-        template = {**cloudformation_json, "Properties": properties}
-        return original.__func__(cls, resource_name, template, account_id, region_name, **kwargs)
+        kept = {name: value for name, value in properties.items() if name != "DefinitionSubstitutions"}
+        return {**kept, "DefinitionString": definition}
 
-    return create_from_cloudformation_json
+    return created(original, prepare=substitute)
 
 
 def _create_with_time_to_live(original: Any) -> Any:
-    @classmethod
-    def create_from_cloudformation_json(
-        cls: Any,
-        resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-        **kwargs: Any,
-    ) -> Any:
-        table = original.__func__(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
-        expiry = cloudformation_json["Properties"].get("TimeToLiveSpecification")
+    def amend(table: Any, properties: dict[str, Any]) -> None:
+        expiry = properties.get("TimeToLiveSpecification")
         if expiry and str(expiry.get("Enabled")).lower() == "true":
             table.ttl.update(TimeToLiveStatus="ENABLED", AttributeName=expiry["AttributeName"])
-        return table
 
-    return create_from_cloudformation_json
+    return created(original, amend=amend)

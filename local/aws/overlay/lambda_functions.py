@@ -17,7 +17,7 @@ from moto.logs.models import logs_backends
 from local.aws.function_pool import FunctionBusyError
 from local.aws.function_spec import FunctionSpec
 from local.aws.http_event import ACCOUNT_ID
-from local.aws.overlay.patching import Patch
+from local.aws.overlay.patching import Patch, created
 from local.aws.runtime import Runtime
 
 _LOG = logging.getLogger(__name__)
@@ -135,40 +135,16 @@ def _invoke(runtime: Runtime) -> Callable[..., bytes]:
 
 
 def _layer_with_reference(original: Any) -> Any:
-    @classmethod
-    def create_from_cloudformation_json(
-        cls: Any,
-        resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-        **kwargs: Any,
-    ) -> Any:
-        layer = original.__func__(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
+    def amend(layer: Any, _properties: dict[str, Any]) -> None:
         layer.physical_resource_id = layer.arn
-        return layer
 
-    return create_from_cloudformation_json
+    return created(original, amend=amend)
 
 
 def _create_with_layers(original: Any) -> Any:
-    @classmethod
-    def create_from_cloudformation_json(
-        cls: Any,
-        resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-        **kwargs: Any,
-    ) -> Any:
-        function = original.__func__(
-            cls, resource_name, cloudformation_json, account_id, region_name, **kwargs
-        )
-        properties = cloudformation_json["Properties"]
-        changes = {name: properties[name] for name in ("Layers",) if name in properties}
-        function.update_configuration(changes)
+    def amend(function: Any, properties: dict[str, Any]) -> None:
+        function.update_configuration({name: properties[name] for name in ("Layers",) if name in properties})
         function.architectures = properties.get("Architectures", ["x86_64"])
         function.tags = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", ())}
-        return function
 
-    return create_from_cloudformation_json
+    return created(original, amend=amend)

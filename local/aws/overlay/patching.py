@@ -96,3 +96,30 @@ def apply(patches: Iterable[Patch]) -> None:
             for module in list(sys.modules.values()):
                 if module.__name__.startswith("moto.") and vars(module).get(name) is original:
                     setattr(module, name, replacement)
+
+
+def created(
+    original: Any,
+    *,
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    amend: Callable[[Any, dict[str, Any]], None] | None = None,
+) -> Any:
+    """A resource's `create_from_cloudformation_json` around moto's.
+
+    `prepare` turns the template's properties into those moto gets; `amend` completes what it made, by the template's own.
+    """
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls: Any, resource_name: str, cloudformation_json: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        properties = cloudformation_json.get("Properties", {})
+        template = cloudformation_json
+        if prepare is not None:
+            template = {**cloudformation_json, "Properties": prepare(properties)}
+        resource = original.__func__(cls, resource_name, template, *args, **kwargs)
+        if amend is not None:
+            amend(resource, properties)
+        return resource
+
+    return create_from_cloudformation_json
