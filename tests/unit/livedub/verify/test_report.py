@@ -64,17 +64,40 @@ def test_recordings_that_start_and_end_at_different_moments_are_compared_over_wh
     assert 100 < report["video"]["frames_due"] < 125
 
 
-def test_an_output_joined_late_in_a_gop_still_counts_the_frames_due_before_its_first_keyframe(
+def joined(first_video_ms: int):
+    """What a viewer has who hears from 1.2 s on; keyframes are 1 s apart."""
+
+    def join(packet: Carried):
+        return packet if packet.dts_ms > (first_video_ms if packet.kind == "video" else 1_200) else None
+
+    return join
+
+
+def test_a_viewer_who_joins_between_two_keyframes_is_owed_pictures_from_the_next_one_on(
     programme: Path, carry: Carry
 ):
-    def join(packet: Carried):
-        return packet if packet.dts_ms > (2_000 if packet.kind == "video" else 1_200) else None
-
-    report = verify_recordings(programme, carry(programme, join), log())
+    keyframe_ms = first_keyframe_ms(programme, after_ms=1_200)
+    report = verify_recordings(programme, carry(programme, joined(keyframe_ms - 10)), log())
 
     assert report["video"]["identical_share"] == 1.0
-    assert report["video"]["overlap"] == pytest.approx(180 / 204, abs=0.01)
+    assert report["video"]["overlap"] == 1.0
+    assert report["predicates"]["video_complete"] is True
+
+
+def test_pictures_that_stay_away_past_the_next_keyframe_are_missed(programme: Path, carry: Carry):
+    first_ms = first_keyframe_ms(programme, after_ms=1_200)
+    second_ms = first_keyframe_ms(programme, after_ms=first_ms + 100)
+    report = verify_recordings(programme, carry(programme, joined(second_ms - 10)), log())
+
+    due = report["video"]["frames_due"]
+    away = (second_ms - first_ms) * 30 / 1000
+    assert report["video"]["overlap"] == pytest.approx((due - away) / due, abs=0.01)
     assert report["predicates"]["video_complete"] is False
+
+
+def first_keyframe_ms(programme: Path, *, after_ms: int) -> int:
+    units = read_recording(programme).video
+    return next(u.dts_ns // 1_000_000 for u in units if u.keyframe and u.dts_ns > after_ms * 1_000_000)
 
 
 def test_one_lost_frame_is_named(programme: Path, carry: Carry):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from statistics import median_low
 
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S
@@ -59,7 +59,8 @@ def compare_video(source: Recording, output: Recording) -> VideoComparison | Non
     """Compare the coded pictures of two recordings of one stream; None where no frame is in both.
 
     The two recordings need not start or end together: frames count as due when their decoding time plus the
-    offset lies between the output's first and last packet of any track.
+    offset lies between the output's first and last packet of any track. A viewer who joins between two keyframes
+    hears at once and sees from the next keyframe on: what comes before it is not due either.
     """
     pairs = align(
         [(unit.nal_digests, unit.dts_ns) for unit in source.video],
@@ -69,13 +70,17 @@ def compare_video(source: Recording, output: Recording) -> VideoComparison | Non
         return None
     sessions = _sessions(source.video)
     offsets = _session_offsets(sessions, source.video, output.video, pairs)
-    due = [
+    covered = [
         index
         for index, unit in enumerate(source.video)
         if output.start_ns - _SAME_MOMENT_NS
         <= unit.dts_ns + offsets[index]
         <= output.end_ns + _SAME_MOMENT_NS
     ]
+    first_matched = pairs[0][0]
+    due = list(
+        dropwhile(lambda index: index < first_matched and not source.video[index].keyframe, covered)
+    )
     counts = _Counts.of(source.video, output.video, pairs, offsets)
     deviations = [abs(output.video[j].pts_ns - source.video[i].pts_ns - offsets[i]) for i, j in pairs]
     return VideoComparison(
