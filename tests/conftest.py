@@ -1,9 +1,21 @@
-"""Property tests draw the same examples every time, so that a change is judged by itself; `make explore` draws new ones."""
+"""What holds for every test.
+
+Property tests draw the same examples every time, so that a change is judged by itself; `make explore` draws new
+ones. A test that is paced by the wall clock gets a second try, which the summary shows as RERUN: a shared machine
+can stand still for longer than a live stream forgives, twice in a row it is the code.
+"""
 
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=1_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("realtime"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
