@@ -18,7 +18,16 @@ from functools import partial
 from typing import TypeVar
 
 from gpu_handler.audio_io import DurationMismatchError, check_speech, read_audio
-from gpu_handler.engines.base import ASR_SAMPLE_RATE_HZ, Recognition, Samples, Speech, TimedText
+from gpu_handler.engines.base import (
+    ASR_SAMPLE_RATE_HZ,
+    Line,
+    Recognition,
+    Samples,
+    Sentence,
+    Speech,
+    TimedText,
+    Utterance,
+)
 from gpu_handler.engines.registry import Engines, build_engines
 from gpu_handler.faults import Fault, FaultScript, spoil
 from gpu_handler.fit import FittedDub, Slot, choose_speed, fit
@@ -231,14 +240,9 @@ class Pipeline:
 
     async def transcribe(self, samples: Samples, sample_rate_hz: int, language: str = _AUTO) -> Recognition:
         """Recognise up to 30 s of mono audio, unguarded."""
-        call = partial(
-            self._engines.transcriber.transcribe,
-            resample(samples, sample_rate_hz, ASR_SAMPLE_RATE_HZ),
-            language=language,
-            translate_to=frozenset(),
-            context="",
-        )
-        return await self._asr.run_plain(call)
+        utterance = Utterance(resample(samples, sample_rate_hz, ASR_SAMPLE_RATE_HZ), language)
+        (heard,) = await self._asr.run_plain(partial(self._engines.transcriber.transcribe, [utterance]))
+        return heard
 
     async def speak(self, text: str, voice: str, speed: float = 1.0) -> Speech:
         """Say `text` with a voice from `voices()`.
@@ -247,9 +251,10 @@ class Pipeline:
             ConfigurationError: there is no such voice.
         """
         self._check_voice(voice)
-        return await self._tts.run_plain(
-            partial(self._engines.synthesizer.synthesize, text, voice=voice, speed=speed)
+        (speech,) = await self._tts.run_plain(
+            partial(self._engines.synthesizer.synthesize, [Line(text, voice, speed)])
         )
+        return speech
 
     async def _dub(self, job: _Job, on_partial: OnPartial) -> StsResult:
         request = job.request
@@ -315,12 +320,13 @@ class Pipeline:
             wanted = (
                 frozenset({"en"}) if self._needs_english(language, request.config.targets) else frozenset()
             )
-            recognition = self._engines.transcriber.transcribe(
+            utterance = Utterance(
                 samples,
-                language=language,
+                language,
                 translate_to=wanted & self._engines.transcriber.translation_targets(),
                 context=request.config.context,
             )
+            (recognition,) = self._engines.transcriber.transcribe([utterance])
             return recognition, spans
 
         recognition, spans = await self._asr.run(job, recognise)
@@ -360,10 +366,10 @@ class Pipeline:
             return heard
         source = recognition.language
         if (source, language) in engines.translator.pairs():
-            return engines.translator.translate(recognition.text, source=source, target=language)
+            return engines.translator.translate([Sentence(recognition.text, source, language)])[0].text
         english = recognition.translations.get("en", "")
         if is_believable(english, recognition.text) and ("en", language) in engines.translator.pairs():
-            return engines.translator.translate(english, source="en", target=language)
+            return engines.translator.translate([Sentence(english, "en", language)])[0].text
         if heard is not None:
             return ""
         raise _unsupported(source, language, self.pairs())
@@ -375,7 +381,7 @@ class Pipeline:
 
         def speak() -> Speech:
             natural_ms = synthesizer.natural_duration_ms(text, voice=voice)
-            speech = synthesizer.synthesize(text, voice=voice, speed=choose_speed(natural_ms, slot))
+            (speech,) = synthesizer.synthesize([Line(text, voice, choose_speed(natural_ms, slot))])
             check_speech(speech.samples)
             return speech
 

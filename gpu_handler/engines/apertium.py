@@ -15,9 +15,10 @@ import shlex
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from gpu_handler.engines.base import EngineInfo
+from gpu_handler.engines.base import EngineInfo, Sentence, Translation
 from gpu_handler.settings import StsSettings
 from livedub.errors import MissingPrerequisiteError
 
@@ -154,7 +155,7 @@ class ApertiumTranslator:
     def load(self) -> None:
         """Start the programs of every pair and translate a word with each."""
         for source, target in sorted(_MODES):
-            self.translate("no", source=source, target=target)
+            self.translate([Sentence("no", source, target)])
 
     def close(self) -> None:
         """End every program."""
@@ -167,16 +168,23 @@ class ApertiumTranslator:
         """English and Spanish, both ways."""
         return frozenset(_MODES)
 
-    def translate(self, text: str, *, source: str, target: str) -> str:
-        """Translate one utterance; KeyError for a pair not in `pairs()`."""
-        mode = _MODES[source, target]
-        prepared = expand_contractions(text) if source == "en" else text
+    @property
+    def shortens(self) -> bool:
+        """Rules know one wording."""
+        return False
+
+    def translate(self, batch: Sequence[Sentence]) -> list[Translation]:
+        """Translate one sentence after the other; KeyError for a pair not in `pairs()`."""
+        return [Translation(self._translate(sentence)) for sentence in batch]
+
+    def _translate(self, sentence: Sentence) -> str:
+        pair = (sentence.source, sentence.target)
+        mode = _MODES[pair]
+        prepared = expand_contractions(sentence.text) if sentence.source == "en" else sentence.text
         with self._lock:
-            pipeline = self._pipelines.get((source, target))
+            pipeline = self._pipelines.get(pair)
             if pipeline is None:
-                pipeline = self._pipelines[source, target] = ApertiumPipeline(
-                    mode, modes_path=self._modes_path
-                )
+                pipeline = self._pipelines[pair] = ApertiumPipeline(mode, modes_path=self._modes_path)
             return pipeline.translate(prepared)
 
 

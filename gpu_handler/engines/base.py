@@ -1,7 +1,13 @@
-"""The three engine protocols and what passes between them. Audio is mono float32 numpy in [-1, 1]."""
+"""The engine protocols and what passes between them. Audio is mono float32 numpy in [-1, 1].
+
+Recognisers, translators and voices work on batches of up to `EngineInfo.max_batch` items; one that cannot batch says 1
+and gets lists of one. A call answers every item in order or raises once for all: which item was to blame is found
+out by its caller, who runs them singly. Calls of one engine never overlap.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,20 +18,42 @@ ASR_SAMPLE_RATE_HZ = 16_000
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """Who an engine is: for `/health`, results and licence reports."""
+    """Who an engine is: for `/health`, results and licence reports.
+
+    `max_batch` is the most items that one call may carry. `commercial_use` is false where the licence of the model
+    forbids it.
+    """
 
     name: str
     model: str
     licence: str
+    max_batch: int = 1
+    commercial_use: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class TimedText:
-    """A span of recognised text, milliseconds from the fragment's start."""
+    """A span of recognised text, milliseconds from the fragment's start; `words` where the engine times them."""
 
     start_ms: int
     end_ms: int
     text: str
+    words: tuple[TimedText, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What a transcriber hears: mono 16 kHz samples of at most 30 s.
+
+    `language` is an ISO 639 code or "auto"; `translate_to` the languages wanted from the same pass; `context` what
+    was said before; `terms` how names and terms are spelt.
+    """
+
+    samples: Samples
+    language: str
+    translate_to: frozenset[str] = frozenset()
+    context: str = ""
+    terms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +73,41 @@ class Recognition:
     average_log_probability: float | None = None
     compression_ratio: float | None = None
     language_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What a translator gets. `context` is what was said before, in the source language, not to be translated.
+
+    `brevity` is 0 for natural wording, 1 and up for ever shorter wording (where the engine `shortens`).
+    """
+
+    text: str
+    source: str
+    target: str
+    context: str = ""
+    brevity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The best translation; `alternatives` are the engine's other candidates, best first."""
+
+    text: str
+    alternatives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a voice says. `speed` is clamped to what the engine can do.
+
+    Another `seed` asks for another rendering of the same text, where the engine has a random part.
+    """
+
+    text: str
+    voice: str
+    speed: float = 1.0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +159,25 @@ class Transcriber(Engine, Protocol):
         """Languages it can translate speech into, from any other that it recognises."""
         ...
 
-    def transcribe(
-        self, samples: Samples, *, language: str, translate_to: frozenset[str], context: str
-    ) -> Recognition:
-        """Recognise mono 16 kHz samples; `language` is an ISO 639-1 code or "auto"."""
+    def transcribe(self, batch: Sequence[Utterance]) -> list[Recognition]:
+        """Recognise each utterance; one pass over the speech whatever the number of translations."""
         ...
 
 
 class Translator(Engine, Protocol):
     """Text to text."""
 
+    @property
+    def shortens(self) -> bool:
+        """Whether `Sentence.brevity` makes a difference."""
+        ...
+
     def pairs(self) -> frozenset[tuple[str, str]]:
         """(source, target) pairs it can translate."""
         ...
 
-    def translate(self, text: str, *, source: str, target: str) -> str:
-        """Translate one utterance; raises `KeyError` for a pair not in `pairs()`."""
+    def translate(self, batch: Sequence[Sentence]) -> list[Translation]:
+        """Translate each sentence; raises `KeyError` for a pair not in `pairs()`."""
         ...
 
 
@@ -123,9 +189,9 @@ class Synthesizer(Engine, Protocol):
         ...
 
     def natural_duration_ms(self, text: str, *, voice: str) -> int:
-        """Estimate of how long `text` takes at speed 1, so that one synthesis at the right speed suffices."""
+        """Estimate of how long `text` takes at speed 1; safe to call from any thread, also during a synthesis."""
         ...
 
-    def synthesize(self, text: str, *, voice: str, speed: float) -> Speech:
-        """Speak `text`; `speed` is clamped to what the engine can do, `Speech.speed` says what it did."""
+    def synthesize(self, batch: Sequence[Line]) -> list[Speech]:
+        """Speak each line; `Speech.speed` says at what speed it was done. A voice it lacks is a `KeyError`."""
         ...

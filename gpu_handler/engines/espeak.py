@@ -6,10 +6,11 @@ import io
 import shutil
 import subprocess
 import wave
+from collections.abc import Sequence
 
 import numpy as np
 
-from gpu_handler.engines.base import EngineInfo, Speech
+from gpu_handler.engines.base import EngineInfo, Line, Speech
 from gpu_handler.engines.calibration import PaceCalibration
 from gpu_handler.settings import StsSettings
 from livedub.audio.pcm import float_from_s16
@@ -50,7 +51,7 @@ class EspeakSynthesizer:
             raise MissingPrerequisiteError(
                 "espeak-ng is not installed.", remedy="Run `make setup`, or install espeak-ng."
             )
-        self.synthesize("1", voice="en/espeak", speed=1.0)
+        self.synthesize([Line("1", "en/espeak")])
 
     def close(self) -> None:
         """Nothing stays open between utterances."""
@@ -63,17 +64,20 @@ class EspeakSynthesizer:
         """Estimated duration at speed 1, from the number of characters."""
         return self._pace.estimate_ms(voice, len(text))
 
-    def synthesize(self, text: str, *, voice: str, speed: float) -> Speech:
-        """Speak `text`; the language is the voice id's first part."""
-        pace = float(np.clip(speed, _MIN_SPEED, _MAX_SPEED))
-        command = ["espeak-ng", "-v", _VOICES[voice.split("/", 1)[0]], "--stdin", "--stdout"]
+    def synthesize(self, batch: Sequence[Line]) -> list[Speech]:
+        """Speak one line after the other; the language is the voice id's first part."""
+        return [self._speak(line) for line in batch]
+
+    def _speak(self, line: Line) -> Speech:
+        pace = float(np.clip(line.speed, _MIN_SPEED, _MAX_SPEED))
+        command = ["espeak-ng", "-v", _VOICES[line.voice.split("/", 1)[0]], "--stdin", "--stdout"]
         command += ["-s", str(round(_WORDS_PER_MINUTE * pace))]
         done = subprocess.run(
-            command, input=text.encode(), capture_output=True, check=True, timeout=_TIMEOUT_S
+            command, input=line.text.encode(), capture_output=True, check=True, timeout=_TIMEOUT_S
         )
         with wave.open(io.BytesIO(done.stdout)) as reader:
             rate_hz = reader.getframerate()
             # a streamed WAV does not know its length: read what follows the header
             samples = float_from_s16(reader.readframes(len(done.stdout)))
-        self._pace.observe(voice, len(text), samples, rate_hz, pace)
+        self._pace.observe(line.voice, len(line.text), samples, rate_hz, pace)
         return Speech(samples, rate_hz, pace)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime
 
 from gpu_handler import models
-from gpu_handler.engines.base import EngineInfo, Samples, Speech
+from gpu_handler.engines.base import EngineInfo, Line, Samples, Speech
 from gpu_handler.engines.calibration import PaceCalibration
 from gpu_handler.engines.phonemes import cached_phonemes
 from gpu_handler.settings import StsSettings
@@ -82,7 +83,7 @@ class KokoroSynthesizer:
         self._session = onnxruntime.InferenceSession(
             str(home / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
-        self.synthesize("1, 2, 3, 4, 5, 6.", voice=self._by_language["en"][0], speed=1.0)
+        self.synthesize([Line("1, 2, 3, 4, 5, 6.", self._by_language["en"][0])])
 
     def close(self) -> None:
         """Free the model."""
@@ -97,16 +98,19 @@ class KokoroSynthesizer:
         """Estimated duration at speed 1, from the number of phonemes and what this voice took before."""
         return self._pace.estimate_ms(voice, len(self._phonemes(text, voice)))
 
-    def synthesize(self, text: str, *, voice: str, speed: float) -> Speech:
-        """Speak `text`; a voice this engine lacks is a KeyError."""
-        pace = float(np.clip(speed, _PACES[0], _PACES[-1]))
+    def synthesize(self, batch: Sequence[Line]) -> list[Speech]:
+        """Speak one line after the other; a voice this engine lacks is a KeyError."""
+        return [self._say(line) for line in batch]
+
+    def _say(self, line: Line) -> Speech:
+        pace = float(np.clip(line.speed, _PACES[0], _PACES[-1]))
         speed_input = float(np.interp(pace, _PACES, _SPEED_INPUTS))
-        symbols = self._phonemes(text, voice)
+        symbols = self._phonemes(line.text, line.voice)
         pieces = split_phonemes(symbols, _MAX_TOKENS)
         with self._lock:
-            spoken = [self._speak(piece, self._voices[voice].styles, speed_input) for piece in pieces]
+            spoken = [self._speak(piece, self._voices[line.voice].styles, speed_input) for piece in pieces]
         samples = np.concatenate(spoken) if spoken else np.zeros(0, dtype=np.float32)
-        self._pace.observe(voice, len(symbols), samples, SAMPLE_RATE_HZ, pace)
+        self._pace.observe(line.voice, len(symbols), samples, SAMPLE_RATE_HZ, pace)
         return Speech(samples, SAMPLE_RATE_HZ, pace)
 
     def _phonemes(self, text: str, voice: str) -> str:

@@ -12,10 +12,22 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 
-from gpu_handler.engines.base import ASR_SAMPLE_RATE_HZ, EngineInfo, Recognition, Samples, Speech, TimedText
+from gpu_handler.engines.base import (
+    ASR_SAMPLE_RATE_HZ,
+    EngineInfo,
+    Line,
+    Recognition,
+    Samples,
+    Sentence,
+    Speech,
+    TimedText,
+    Translation,
+    Utterance,
+)
 from gpu_handler.settings import StsSettings
 from livedub.audio.pcm import rms_dbfs
 
@@ -90,12 +102,12 @@ class MockTranscriber(_MockEngine):
         """None: text is for the translator."""
         return frozenset()
 
-    def transcribe(
-        self, samples: Samples, *, language: str, translate_to: frozenset[str], context: str
-    ) -> Recognition:
-        """Name the fragment; "auto" detects Spanish."""
-        del translate_to, context
+    def transcribe(self, batch: Sequence[Utterance]) -> list[Recognition]:
+        """Name each fragment; "auto" detects Spanish."""
         time.sleep(self._delay_s)
+        return [self._hear(utterance.samples, utterance.language) for utterance in batch]
+
+    def _hear(self, samples: Samples, language: str) -> Recognition:
         text = f"mock fragment {self._booth.keep(samples)}"
         detected = language == "auto"
         return Recognition(
@@ -113,11 +125,17 @@ class MockTranslator(_MockEngine):
         """Each language to every other."""
         return frozenset((a, b) for a in _LANGUAGES for b in _LANGUAGES if a != b)
 
-    def translate(self, text: str, *, source: str, target: str) -> str:
-        """The text as it is."""
-        if (source, target) not in self.pairs():
-            raise KeyError((source, target))
-        return text
+    @property
+    def shortens(self) -> bool:
+        """The mock changes no text."""
+        return False
+
+    def translate(self, batch: Sequence[Sentence]) -> list[Translation]:
+        """Each text as it is."""
+        for sentence in batch:
+            if (sentence.source, sentence.target) not in self.pairs():
+                raise KeyError((sentence.source, sentence.target))
+        return [Translation(sentence.text) for sentence in batch]
 
 
 class MockSynthesizer(_MockEngine):
@@ -136,9 +154,11 @@ class MockSynthesizer(_MockEngine):
         del voice
         return len(self._booth.find(text)) * 1000 // ASR_SAMPLE_RATE_HZ
 
-    def synthesize(self, text: str, *, voice: str, speed: float) -> Speech:
-        """The fragment again; `speed` is ignored, there is nothing to fit."""
-        del voice, speed
+    def synthesize(self, batch: Sequence[Line]) -> list[Speech]:
+        """The fragments again; the speed is ignored, there is nothing to fit."""
+        return [self._say(line.text) for line in batch]
+
+    def _say(self, text: str) -> Speech:
         samples = self._booth.find(text)
         if self._tone:
             phase = np.arange(len(samples)) * (2 * np.pi * _TONE_HZ / ASR_SAMPLE_RATE_HZ)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from faster_whisper.tokenizer import Tokenizer as TaskTokenizer
 from tokenizers import Tokenizer
 
 from gpu_handler import models
-from gpu_handler.engines.base import ASR_SAMPLE_RATE_HZ, EngineInfo, Recognition, Samples, TimedText
+from gpu_handler.engines.base import (
+    ASR_SAMPLE_RATE_HZ,
+    EngineInfo,
+    Recognition,
+    Samples,
+    TimedText,
+    Utterance,
+)
 from gpu_handler.settings import StsSettings
 
 _FRAMES_PER_SECOND = 100
@@ -67,7 +75,7 @@ class WhisperTranscriber:
         self._features = FeatureExtractor(feature_size=model.n_mels)
         self._languages = _languages_of(self._tokenizer)
         noise = np.random.default_rng(0).normal(0, 1e-3, ASR_SAMPLE_RATE_HZ).astype(np.float32)
-        self.transcribe(noise, language="auto", translate_to=frozenset({"en"}), context="")
+        self.transcribe([Utterance(noise, "auto", frozenset({"en"}))])
 
     def close(self) -> None:
         """Free the model."""
@@ -82,28 +90,25 @@ class WhisperTranscriber:
         """English alone: Whisper was trained to translate into no other language."""
         return frozenset({"en"})
 
-    def transcribe(
-        self, samples: Samples, *, language: str, translate_to: frozenset[str], context: str
-    ) -> Recognition:
-        """Recognise mono 16 kHz samples of at most 30 s; `context` is earlier text that steers spelling."""
+    def transcribe(self, batch: Sequence[Utterance]) -> list[Recognition]:
+        """Recognise utterances of at most 30 s; `context` is earlier text that steers spelling."""
         with self._lock:
-            return self._transcribe(samples, language, translate_to, context)
+            return [self._transcribe(utterance) for utterance in batch]
 
-    def _transcribe(
-        self, samples: Samples, language: str, translate_to: frozenset[str], context: str
-    ) -> Recognition:
+    def _transcribe(self, utterance: Utterance) -> Recognition:
         model, tokenizer = self._loaded()
+        samples, language = utterance.samples, utterance.language
         encoded = model.encode(ctranslate2.StorageView.from_array(self._log_mel(samples)))
         probability = None
         if language == "auto":
             token, probability = model.detect_language(encoded)[0][0]
             language = token.strip("<|>")
         tasks = ["transcribe"]
-        if "en" in translate_to and language != "en":
+        if "en" in utterance.translate_to and language != "en":
             tasks.append("translate")
             encoded = _repeat(encoded, 2)
         duration_s = len(samples) / ASR_SAMPLE_RATE_HZ
-        prompts = [self._prompt(tokenizer, task, language, context) for task in tasks]
+        prompts = [self._prompt(tokenizer, task, language, utterance.context) for task in tasks]
         longest = max(len(prompt) for prompt in prompts)
         results = model.generate(
             encoded,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpu_handler.engines.base import Samples
+from gpu_handler.engines.base import Samples, Utterance
 from gpu_handler.engines.calibration import audible_range
 from gpu_handler.engines.whisper import WhisperTranscriber
 from gpu_handler.guards import words_of
@@ -303,7 +303,7 @@ def try_whisper(settings: StsSettings, clips: list[Clip]) -> dict[str, float]:
     edits = words = good = wanted = 0
     started_s, started_cpu_s = time.perf_counter(), cpu_seconds()
     for clip in clips:
-        answer = whisper.transcribe(clip.fragment, language="es", translate_to=frozenset({"en"}), context="")
+        (answer,) = whisper.transcribe([Utterance(clip.fragment, "es", frozenset({"en"}))])
         wrong, spoken = word_errors(clip.spoken, answer.text)
         hits, sought = content_recall(clip.expected, answer.translations["en"])
         edits, words, good, wanted = edits + wrong, words + spoken, good + hits, wanted + sought

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gpu_handler.engines.base import EngineInfo, Recognition, Samples, Speech
+from gpu_handler.engines.base import (
+    EngineInfo,
+    Line,
+    Recognition,
+    Samples,
+    Sentence,
+    Speech,
+    Translation,
+    Utterance,
+)
 from gpu_handler.engines.registry import Engines
 
 INFO = EngineInfo("fake", "fake-1", "none")
@@ -72,15 +81,21 @@ class FakeTranscriber(FakeEngine):
     def translation_targets(self) -> frozenset[str]:
         return frozenset({"en"})
 
-    def transcribe(
-        self, samples: Samples, *, language: str, translate_to: frozenset[str], context: str
-    ) -> Recognition:
-        self.record(samples=len(samples), language=language, translate_to=translate_to, context=context)
-        auto = language == "auto"
+    def transcribe(self, batch: Sequence[Utterance]) -> list[Recognition]:
+        return [self._hear(utterance) for utterance in batch]
+
+    def _hear(self, utterance: Utterance) -> Recognition:
+        self.record(
+            samples=len(utterance.samples),
+            language=utterance.language,
+            translate_to=utterance.translate_to,
+            context=utterance.context,
+        )
+        auto = utterance.language == "auto"
         return Recognition(
             text=self.text,
-            language=self.detected[0] if auto else language,
-            translations={"en": self.english} if "en" in translate_to else {},
+            language=self.detected[0] if auto else utterance.language,
+            translations={"en": self.english} if "en" in utterance.translate_to else {},
             average_log_probability=self.confidence,
             language_probability=self.detected[1] if auto else None,
         )
@@ -90,9 +105,16 @@ class FakeTranslator(FakeEngine):
     def pairs(self) -> frozenset[tuple[str, str]]:
         return frozenset({("en", "es"), ("es", "en"), ("es", "fr")})
 
-    def translate(self, text: str, *, source: str, target: str) -> str:
-        self.record(text=text, source=source, target=target)
-        return f"{text} [{source}-{target}]"
+    @property
+    def shortens(self) -> bool:
+        return False
+
+    def translate(self, batch: Sequence[Sentence]) -> list[Translation]:
+        return [self._translate(sentence) for sentence in batch]
+
+    def _translate(self, sentence: Sentence) -> Translation:
+        self.record(text=sentence.text, source=sentence.source, target=sentence.target)
+        return Translation(f"{sentence.text} [{sentence.source}-{sentence.target}]")
 
 
 class FakeSynthesizer(FakeEngine):
@@ -107,9 +129,12 @@ class FakeSynthesizer(FakeEngine):
         del text, voice
         return 1_000
 
-    def synthesize(self, text: str, *, voice: str, speed: float) -> Speech:
-        self.record(text=text, voice=voice, speed=speed)
-        return Speech(self.samples, 24_000, speed)
+    def synthesize(self, batch: Sequence[Line]) -> list[Speech]:
+        return [self._say(line) for line in batch]
+
+    def _say(self, line: Line) -> Speech:
+        self.record(text=line.text, voice=line.voice, speed=line.speed)
+        return Speech(self.samples, 24_000, line.speed)
 
 
 class FakeEngines:

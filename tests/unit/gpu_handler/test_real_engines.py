@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpu_handler.engines.base import Utterance
 from gpu_handler.engines.calibration import audible_range
 from gpu_handler.engines.kokoro import KokoroSynthesizer
 from gpu_handler.engines.whisper import WhisperTranscriber
@@ -111,9 +112,7 @@ async def test_the_encoder_runs_once_for_language_transcript_and_translation(
     samples, rate_hz = await spoken(real_pipeline, SPANISH, "es/em_alex")
     counting = Counting(whisper._model)
     monkeypatch.setattr(whisper, "_model", counting)
-    heard = whisper.transcribe(
-        resample(samples, rate_hz, RATE_HZ), language="auto", translate_to=frozenset({"en"}), context=""
-    )
+    (heard,) = whisper.transcribe([Utterance(resample(samples, rate_hz, RATE_HZ), "auto", frozenset({"en"}))])
     assert counting.calls == ["encode", "detect_language", "generate"]
     assert heard.language == "es"
     assert heard.language_probability is not None
@@ -126,11 +125,14 @@ async def test_context_steers_spelling_without_being_repeated(
     real_pipeline: Pipeline, whisper: WhisperTranscriber
 ):
     samples, rate_hz = await spoken(real_pipeline, ENGLISH, "en/af_heart")
-    heard = whisper.transcribe(
-        resample(samples, rate_hz, RATE_HZ),
-        language="en",
-        translate_to=frozenset(),
-        context="Traffic news. The harbour was busy today.",
+    (heard,) = whisper.transcribe(
+        [
+            Utterance(
+                resample(samples, rate_hz, RATE_HZ),
+                "en",
+                context="Traffic news. The harbour was busy today.",
+            )
+        ]
     )
     assert {"police", "streets"} <= set(words_of(heard.text))
     assert "harbour" not in heard.text
@@ -139,7 +141,7 @@ async def test_context_steers_spelling_without_being_repeated(
 @pytest.mark.parametrize("milliseconds", [1, 20, 1_000, 30_000])
 def test_any_length_of_clip_is_taken(whisper: WhisperTranscriber, milliseconds: int):
     samples = np.zeros(RATE_HZ * milliseconds // 1000, np.float32)
-    whisper.transcribe(samples, language="es", translate_to=frozenset({"en"}), context="")
+    whisper.transcribe([Utterance(samples, "es", frozenset({"en"}))])
 
 
 def test_whisper_knows_the_languages_it_was_trained_on(whisper: WhisperTranscriber):

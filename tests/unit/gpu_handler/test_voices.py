@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_handler.engines import phonemes as phonemes_module
+from gpu_handler.engines.base import Line
 from gpu_handler.engines.calibration import audible_range
 from gpu_handler.engines.espeak import EspeakSynthesizer
 from gpu_handler.engines.kokoro import KokoroSynthesizer, split_phonemes
@@ -114,7 +115,7 @@ def test_kokoro_offers_a_default_voice_per_language():
 @pytest.mark.parametrize("language", sorted(EspeakSynthesizer(StsSettings()).voices()))
 def test_espeak_speaks_each_language(language: str):
     engine = EspeakSynthesizer(StsSettings())
-    speech = engine.synthesize("1, 2, 3", voice=engine.voices()[language][0], speed=1.0)
+    (speech,) = engine.synthesize([Line("1, 2, 3", engine.voices()[language][0])])
     start, end = audible_range(speech.samples)
     assert (end - start) / speech.sample_rate_hz > 0.4
 
@@ -122,7 +123,7 @@ def test_espeak_speaks_each_language(language: str):
 def test_espeak_learns_its_pace():
     engine = EspeakSynthesizer(StsSettings())
     text = "The rain has stopped and the players are coming back to the field."
-    speech = engine.synthesize(text, voice="en/espeak", speed=1.2)
+    (speech,) = engine.synthesize([Line(text, "en/espeak", 1.2)])
     start, end = audible_range(speech.samples)
     natural_ms = (end - start) * 1000 / speech.sample_rate_hz * speech.speed
     assert engine.natural_duration_ms(text, voice="en/espeak") == pytest.approx(natural_ms, rel=0.05)
