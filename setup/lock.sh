@@ -14,5 +14,12 @@ echo "uv" | compile - --constraint locks/dev.txt --output-file locks/bootstrap.t
 for runtime in worker sts-cpu functions agent relay; do
   compile pyproject.toml --extra "$runtime" --constraint locks/dev.txt --output-file "locks/$runtime.txt"
 done
+# coqui-tts and transformers 4 need older ones of these three; torch itself, its CUDA libraries: setup/torch_environment.sh.
+constraints=build/torch-constraints.txt
+mkdir -p build
+sed -n 's/^\([a-z0-9][^ ]*==[^ ]*\).*/\1/p' locks/dev.txt | grep -vE '^(hf-xet|huggingface-hub|tokenizers)==' >"$constraints"
+cuda_packages=$(sed -n 's/^\(\(nvidia\|cuda\)-[a-z0-9-]*\|triton\|torch\)==.*/--no-emit-package \1/p' <(compile setup/sts-torch.in --no-annotate --no-header))
+# shellcheck disable=SC2086 # one word per option is meant
+compile pyproject.toml setup/sts-torch.in --extra sts-cpu --extra runpod --extra cli --constraint "$constraints" $cuda_packages --output-file locks/sts-torch.txt
 echo "aws-sam-cli==1.170.0" | compile --no-deps - --output-file locks/lambda-emulator.txt
 .venv/bin/npm install --prefix infra --package-lock-only --omit-lockfile-registry-resolved --silent
