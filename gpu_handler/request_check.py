@@ -16,12 +16,19 @@ from livedub.sts.contract import (
     FRAGMENT_ID_PATTERN,
     MAX_AUDIO_BASE64_BYTES,
     MAX_FRAGMENT_MS,
+    MAX_GLOSSARY_CHARACTERS,
+    MAX_GLOSSARY_TERMS,
     ErrorCode,
     Stage,
     StsError,
     StsRequest,
 )
 from livedub.sts.payload import AudioPayloadError, check_payload
+
+_GLOSSARY_REMEDY = (
+    f"Send an object of at most {MAX_GLOSSARY_TERMS} terms and their translations, {MAX_GLOSSARY_CHARACTERS} "
+    "characters together, or leave it out."
+)
 
 REMEDIES: dict[str, str] = {
     "": "Send one JSON object, an StsRequest.",
@@ -45,7 +52,8 @@ REMEDIES: dict[str, str] = {
     "config.targets": "Send a list of 1 to 16 {language, voice}, each language once.",
     "config.targets.language": "Send an ISO 639 code in lower case, such as 'en'.",
     "config.targets.voice": "Send a voice id such as 'en/af_heart', or leave it out.",
-    "config.glossary": "Send an object of at most 500 words and their translations, or leave it out.",
+    "config.targets.glossary": _GLOSSARY_REMEDY,
+    "config.glossary": _GLOSSARY_REMEDY,
     "config.context": "Send at most 2000 characters of what was said before, or leave it out.",
     "config.max_overflow_ms": "Send an integer from 0 to 2000, or leave it out.",
 }
@@ -121,15 +129,20 @@ def _explain(error: ValidationError) -> str:
     first = details[0]
     path = [str(part)[:_LONGEST_NAME] for part in first["loc"]]
     name = ".".join(path)
-    field = ".".join(part for part in path if not part.isdigit())
     # A list whose only item is wrong is reported as too short as well: that is the same problem.
     others = sum(detail["loc"] != first["loc"][: len(detail["loc"])] for detail in details)
     more = f" ({others} more problem{'s' if others > 1 else ''})" if others else ""
     if first["type"] == _UNKNOWN_FIELD:
         return f"{name} is unknown. Remove it.{more}"
     problem = "is missing" if first["type"] == _MISSING else _problem(first["msg"])
-    remedy = REMEDIES.get(field) or REMEDIES.get(field.rpartition(".")[0]) or REMEDIES[""]
-    return f"{name or 'request'}: {problem}. {remedy}{more}"
+    return f"{name or 'request'}: {problem}. {_remedy(path)}{more}"
+
+
+def _remedy(path: list[str]) -> str:
+    """That of the field, or of the nearest one around it: a glossary's terms have none of their own."""
+    names = [part for part in path if not part.isdigit()]
+    known = (".".join(names[:length]) for length in range(len(names), -1, -1))
+    return next(REMEDIES[field] for field in known if field in REMEDIES)
 
 
 def _problem(message: str) -> str:

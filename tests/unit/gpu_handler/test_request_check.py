@@ -68,6 +68,26 @@ def test_any_value_in_any_field_is_taken_or_refused(path: str, value: object):
     assert 0 < len(said) < 700
 
 
+@pytest.mark.parametrize("term", ["x", "a.b.c", "7", "targets"])
+@pytest.mark.parametrize("field", ["config.glossary", "config.targets.0.glossary"])
+def test_a_bad_term_gets_its_glossary_s_remedy(field: str, term: str):
+    body = json.loads(request().model_dump_json())
+    holder = body["config"] if field == "config.glossary" else body["config"]["targets"][0]
+    holder["glossary"] = {term: 5}
+    with pytest.raises(RequestRefusedError, match=f"{field}.{term}.*at most 500 terms"):
+        parse_request(json.dumps(body).encode())
+
+
+def test_a_glossary_of_10_000_characters_is_refused_by_name_and_bound():
+    body = json.loads(request().model_dump_json())
+    body["config"]["glossary"] = {"g" * 5_000: "t" * 5_000}
+    with pytest.raises(RequestRefusedError) as caught:
+        parse_request(json.dumps(body).encode())
+    assert caught.value.error.code is ErrorCode.INVALID_INPUT
+    assert "config.glossary" in str(caught.value)
+    assert "8000" in str(caught.value)
+
+
 def test_auto_takes_every_target_that_some_source_has():
     auto = request().model_copy(
         update={"config": request(targets=("fr",)).config.model_copy(update={"source_language": "auto"})}

@@ -15,6 +15,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from livedub.sts.contract import (
+    MAX_GLOSSARY_CHARACTERS,
     Audio,
     AudioFormat,
     Dub,
@@ -107,6 +108,9 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("config.targets", [{"language": "en"}, {"language": "en"}], "twice"),
         ("speech", [{"start_ms": 10, "end_ms": 10}], "must lie after start_ms"),
         ("speech", [{"start_ms": 0, "end_ms": 51}], "after the fragment's end"),
+        ("config.glossary", {"gol": "a" * MAX_GLOSSARY_CHARACTERS}, "holds 8003 characters, at most 8000"),
+        ("config.targets.0.glossary", {"b" * 5_000: "a" * 5_000}, "holds 10000 characters, at most 8000"),
+        ("config.targets.0.glossary", {f"term{i}": "x" for i in range(501)}, "at most 500 items"),
         ("generation", "3", "valid integer"),
         ("generation", True, "valid integer"),
         ("deadline_ms", 2500.0, "valid integer"),
@@ -141,6 +145,12 @@ def test_status_and_error_must_agree():
 def test_auto_and_default_voice_are_allowed():
     config = StsConfig(source_language="auto", targets=(Target(language="en"),))
     assert config.targets[0].voice == ""
+
+
+def test_a_language_may_have_a_glossary_of_its_own_and_it_may_be_full():
+    full = {"a" * (MAX_GLOSSARY_CHARACTERS - 1): "b"}
+    document = changed("config.targets.0.glossary", full)
+    assert StsRequest.model_validate_json(json.dumps(document)).config.targets[0].glossary == full
 
 
 def write_schemas() -> None:

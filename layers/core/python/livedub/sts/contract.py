@@ -23,6 +23,10 @@ VOICE_PATTERN = r"^[a-z]{2,3}/[A-Za-z0-9_.-]{1,64}$"
 MAX_FRAGMENT_MS = 30_000
 MAX_AUDIO_BASE64_BYTES = 16 * 1024 * 1024
 
+MAX_GLOSSARY_TERMS = 500
+MAX_GLOSSARY_CHARACTERS = 8_000
+"""Bound of one glossary, terms and translations together: it travels with every fragment and is searched in each."""
+
 _ISO_639_1 = re.compile(LANGUAGE_PATTERN)
 
 
@@ -94,11 +98,26 @@ def _source_language(value: str) -> str:
     return value
 
 
+def _glossary(value: dict[str, str]) -> dict[str, str]:
+    characters = sum(len(term) + len(wanted) for term, wanted in value.items())
+    if characters > MAX_GLOSSARY_CHARACTERS:
+        raise ValueError(f"holds {characters} characters, at most {MAX_GLOSSARY_CHARACTERS} are taken")
+    return value
+
+
+Glossary = Annotated[dict[str, str], AfterValidator(_glossary)]
+"""Terms as they are spoken, and how they are said in the target language; a term mapped to itself stays as it is."""
+
+
 class Target(Wire):
-    """One language to dub into; `voice` names its language (`es/ef_dora`), empty takes the service's default."""
+    """One language to dub into; `voice` names its language (`es/ef_dora`), empty takes the service's default.
+
+    `glossary` is this language's own: its terms win over those of `StsConfig.glossary`.
+    """
 
     language: str = Field(pattern=LANGUAGE_PATTERN)
     voice: str = Field(default="", pattern=rf"^$|{VOICE_PATTERN}")
+    glossary: Glossary = Field(default_factory=dict, max_length=MAX_GLOSSARY_TERMS)
 
     @model_validator(mode="after")
     def _voice_speaks_the_language(self) -> Target:
@@ -114,7 +133,7 @@ class StsConfig(Wire):
 
     source_language: Annotated[str, AfterValidator(_source_language)]
     targets: tuple[Target, ...] = Field(min_length=1, max_length=16)
-    glossary: dict[str, str] = Field(default_factory=dict, max_length=500)
+    glossary: Glossary = Field(default_factory=dict, max_length=MAX_GLOSSARY_TERMS)
     context: str = Field(default="", max_length=2_000)
     max_overflow_ms: int = Field(default=0, ge=0, le=2_000)
     """How far a dub may run past the fragment's end (into the pause that follows it)."""
