@@ -15,26 +15,29 @@ logger = logging.getLogger(__name__)
 
 
 class FragmentDump:
-    """Writes `<sequence>.source.flac` and `<sequence>.dub.flac` (48 kHz mono, before gain) into one folder."""
+    """Writes `<sequence>.source.flac` and each track's dub (48 kHz mono, before gain) into one folder.
+
+    The first track's is `<sequence>.dub.flac`, another's `<sequence>.dub-<language>.flac`.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
 
-    def write(self, fragment: DubbingFragment, source: Samples) -> str | None:
-        """Store a fragment's audio; returns the dub's file name, None where there is no dub or the disk fails."""
-        stem = f"{fragment.sequence_number:06d}"
-        dub = fragment.outcome.dub if fragment.outcome else None
+    def write_source(self, fragment: DubbingFragment, source: Samples) -> None:
+        """Store what was said."""
+        self._store(f"{fragment.sequence_number:06d}.source.flac", to_mono(source))
+
+    def write_dub(self, fragment: DubbingFragment, track: str, dub: Samples) -> str | None:
+        """Store a track's dub; returns its file name, None where the disk fails."""
+        name = f"{fragment.sequence_number:06d}.dub{'-' if track else ''}{track}.flac"
+        return name if self._store(name, dub) else None
+
+    def _store(self, name: str, samples: Samples) -> bool:
+        flac = base64.b64decode(encode_audio(samples, PROGRAMME_RATE_HZ, AudioFormat.FLAC).data_base64)
         try:
-            self._store(f"{stem}.source.flac", to_mono(source))
-            if dub is None:
-                return None
-            self._store(f"{stem}.dub.flac", dub)
+            (self._folder / name).write_bytes(flac)
         except OSError as error:
             logger.error("fragment dump %s cannot be written: %s", self._folder, error)
-            return None
-        return f"{stem}.dub.flac"
-
-    def _store(self, name: str, samples: Samples) -> None:
-        flac = base64.b64decode(encode_audio(samples, PROGRAMME_RATE_HZ, AudioFormat.FLAC).data_base64)
-        (self._folder / name).write_bytes(flac)
+            return False
+        return True

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from livedub.dubbing.config import DubbingConfig
-from livedub.dubbing.fragment import DubbingFragment
-from livedub.timeline.clock import NS_PER_MS
+from livedub.audio.pcm import PROGRAMME_RATE_HZ
+from livedub.dubbing.config import FIRST_TRACK, DubbingConfig
+from livedub.dubbing.fragment import DubbingFragment, LanguageDub
+from livedub.timeline.clock import NS_PER_MS, NS_PER_S
 
 logger = logging.getLogger(__name__)
 
@@ -25,22 +26,18 @@ def session_event(config: DubbingConfig) -> dict[str, Any]:
         "source_language": config.source_language,
         "target_language": config.target_language,
         "voice": config.voice,
+        "more_targets": [{"language": more.language, "voice": more.voice} for more in config.more_targets],
         "background": "separated" if config.separate else "ducked",
         "background_gain": config.background_gain if config.separate else config.duck_gain,
     }
 
 
 def fragment_event(fragment: DubbingFragment) -> dict[str, Any]:
-    """What became of one fragment; every `_ns` is media time."""
-    config = fragment.config
-    outcome = fragment.outcome
-    result = outcome.result if outcome else None
-    transcript = result.transcript if result else None
-    dub = (
-        next((dub for dub in result.dubs if dub.language == config.target_language), None) if result else None
-    )
-    duration_ns = len(outcome.dub) * 1_000_000_000 // 48_000 if outcome and outcome.dub is not None else None
-    margin_ms = fragment.margin_ms
+    """What became of one fragment; every `_ns` is media time.
+
+    What is the first track's stands in the line itself, what is another's under `languages`, in the same fields.
+    """
+    config, result, transcript = fragment.config, fragment.result, fragment.transcript
     return {
         "event": "fragment",
         "fragment_id": f"{config.stream_id}/{config.generation}/{fragment.sequence_number}",
@@ -51,26 +48,41 @@ def fragment_event(fragment: DubbingFragment) -> dict[str, Any]:
         "duration_ns": fragment.span.duration_ns,
         "speech": [{"start_ns": span.start_ns, "end_ns": span.end_ns} for span in fragment.cut.speech],
         "cut_reason": fragment.cut.reason.value,
-        "rung": fragment.rung,
-        "reason": fragment.decision_reason,
-        "late": fragment.late,
-        "speechless": outcome.speechless if outcome else False,
         "source_language": transcript.language if transcript else config.source_language,
-        "target_language": config.target_language,
         "transcript": transcript.text if transcript else None,
-        "translated_text": dub.translated_text if dub else None,
-        "tempo": dub.tempo if dub else None,
-        "gain": fragment.gain,
-        "clip_start_ns": fragment.cut.start_ns if duration_ns else None,
-        "dub_start_ns": outcome.dub_start_ns if outcome and outcome.dub is not None else None,
-        "dub_duration_ns": duration_ns,
-        "sent_ns": outcome.sent_ns if outcome else None,
-        "ready_ns": outcome.ready_ns if outcome else None,
+        "sent_ns": fragment.sent_ns,
         "deadline_ns": fragment.deadline_ns,
-        "margin_ms": round(margin_ms, 1) if margin_ms is not None else None,
         "stage_timings": result.stage_timings.model_dump() if result else None,
         "models": result.models if result else {},
-        "dump": fragment.dump,
+        **language_event(fragment, fragment.first),
+        "languages": {
+            track: language_event(fragment, dub)
+            for track, dub in fragment.dubs.items()
+            if track != FIRST_TRACK
+        },
+    }
+
+
+def language_event(fragment: DubbingFragment, dub: LanguageDub) -> dict[str, Any]:
+    """What became of a fragment in one language."""
+    outcome = dub.outcome
+    samples = outcome.dub if outcome else None
+    margin_ms = fragment.margin_ms(dub)
+    return {
+        "target_language": dub.target.language,
+        "rung": dub.rung,
+        "reason": dub.decision_reason,
+        "late": dub.late,
+        "speechless": outcome.speechless if outcome else False,
+        "translated_text": dub.text,
+        "tempo": outcome.tempo if outcome else None,
+        "gain": dub.gain,
+        "clip_start_ns": fragment.cut.start_ns if samples is not None and len(samples) else None,
+        "dub_start_ns": outcome.dub_start_ns if outcome and samples is not None else None,
+        "dub_duration_ns": len(samples) * NS_PER_S // PROGRAMME_RATE_HZ if samples is not None else None,
+        "ready_ns": outcome.ready_ns if outcome else None,
+        "margin_ms": round(margin_ms, 1) if margin_ms is not None else None,
+        "dump": dub.dump,
     }
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from livedub.audio.codec import decode_audio, encode_audio
 from livedub.audio.pcm import PROGRAMME_RATE_HZ, STS_RATE_HZ, Samples
 from livedub.audio.resample import fit_length, resample
+from livedub.dubbing.config import DubbingConfig
 from livedub.dubbing.fragment import DubbingFragment, Outcome
 from livedub.errors import InvalidInputError
-from livedub.sts.contract import Dub, SpeechSpan, Status, StsConfig, StsRequest, StsResult, Target
+from livedub.sts.contract import Audio, Dub, SpeechSpan, Status, StsConfig, StsRequest, StsResult, Target
 from livedub.timeline.clock import NS_PER_MS, ns_to_samples
 
 _DURATION_TOLERANCE_MS = 20
@@ -30,46 +31,70 @@ def build_request(fragment: DubbingFragment, mono: Samples, *, deadline_ms: int,
         speech=_relative_speech(fragment, audio.duration_ms),
         config=StsConfig(
             source_language=config.source_language,
-            targets=(Target(language=config.target_language, voice=config.voice),),
-            glossary=dict(config.glossary),
+            targets=_targets(fragment),
+            glossary=_shared_glossary(config),
             context=context[-1_000:],
             max_overflow_ms=config.max_overflow_ms,
         ),
     )
 
 
-def read_result(fragment: DubbingFragment, result: StsResult) -> Outcome:
-    """What of `result` may air; every reason not to is named, nothing raises."""
+def _targets(fragment: DubbingFragment) -> tuple[Target, ...]:
+    """The languages asked for, each with the terms that are its own."""
+    first, *more = (dub.target for dub in fragment.dubs.values())
+    if more and fragment.config.glossary:
+        first = first.model_copy(update={"glossary": dict(fragment.config.glossary)})
+    return (first, *more)
+
+
+def _shared_glossary(config: DubbingConfig) -> dict[str, str]:
+    """The terms for every language of the request: with several languages, those that are to stay as they are."""
+    if not config.more_targets:
+        return dict(config.glossary)
+    return {term: translation for term, translation in config.glossary.items() if term == translation}
+
+
+def read_result(fragment: DubbingFragment, language: str, result: StsResult) -> Outcome:
+    """What of `result` may air in `language`; every reason not to is named, nothing raises."""
     if result.status is Status.ERROR and result.error is not None:
-        return Outcome(reason=f"sts_error:{result.error.code.value}", result=result)
-    dub = next((dub for dub in result.dubs if dub.language == fragment.config.target_language), None)
+        return Outcome(reason=f"sts_error:{result.error.code.value}")
+    dub = next((dub for dub in result.dubs if dub.language == language), None)
     if dub is None:
         code = result.error.code.value if result.error else "MODEL_ERROR"
-        return Outcome(reason=f"sts_error:{code}", result=result)
+        return Outcome(reason=f"sts_error:{code}")
+    return read_dub(fragment, dub)
+
+
+def read_dub(fragment: DubbingFragment, dub: Dub) -> Outcome:
+    """What of `dub` may air."""
+    outcome = Outcome(text=dub.translated_text, tempo=dub.tempo)
     if dub.audio is None or not dub.translated_text.strip():
-        return Outcome(reason="no_speech", speechless=True, result=result)
-    return _read_dub(fragment, result, dub)
+        outcome.reason, outcome.speechless = "no_speech", True
+        return outcome
+    programme = _programme_audio(fragment, dub.audio)
+    if isinstance(programme, str):
+        outcome.reason = programme
+        return outcome
+    outcome.dub = programme
+    onset = _onset_sample(programme)
+    outcome.dub_start_ns = fragment.cut.start_ns + onset * 1_000_000_000 // PROGRAMME_RATE_HZ
+    return outcome
 
 
-def _read_dub(fragment: DubbingFragment, result: StsResult, dub: Dub) -> Outcome:
-    audio = dub.audio
-    if audio is None:
-        return Outcome(reason="no_speech", speechless=True, result=result)
+def _programme_audio(fragment: DubbingFragment, audio: Audio) -> Samples | str:
+    """The dub at the programme rate and as long as the fragment at least, or why it cannot be used."""
     fragment_ms = fragment.span.duration_ns / NS_PER_MS
     longest_ms = fragment_ms + fragment.config.max_overflow_ms + _DURATION_TOLERANCE_MS
     try:
         samples = decode_audio(audio)
     except InvalidInputError:
-        return Outcome(reason="sts_error:bad_audio", result=result)
+        return "sts_error:bad_audio"
     if not fragment_ms - _DURATION_TOLERANCE_MS <= len(samples) * 1000 / audio.sample_rate_hz <= longest_ms:
-        return Outcome(reason="sts_error:DURATION_MISMATCH", result=result)
+        return "sts_error:DURATION_MISMATCH"
     if not np.isfinite(samples).all() or not np.any(samples):
-        return Outcome(reason="sts_error:bad_audio", result=result)
+        return "sts_error:bad_audio"
     programme = resample(samples, audio.sample_rate_hz, PROGRAMME_RATE_HZ)
-    programme = fit_length(programme, max(len(programme), fragment.end_position - fragment.start_position))
-    onset = _onset_sample(programme)
-    onset_ns = fragment.cut.start_ns + onset * 1_000_000_000 // PROGRAMME_RATE_HZ
-    return Outcome(dub=programme, dub_start_ns=onset_ns, result=result)
+    return fit_length(programme, max(len(programme), fragment.end_position - fragment.start_position))
 
 
 def _onset_sample(samples: Samples) -> int:

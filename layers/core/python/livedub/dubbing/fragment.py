@@ -7,33 +7,55 @@ from dataclasses import dataclass
 import numpy as np
 
 from livedub.audio.pcm import Samples
-from livedub.dubbing.config import DubbingConfig
-from livedub.sts.contract import StsResult
+from livedub.dubbing.config import FIRST_TRACK, DubbingConfig
+from livedub.sts.contract import StsResult, Target, Transcript
 from livedub.timeline.clock import NS_PER_MS, Span
 from livedub.timeline.fragmenter import FragmentCut
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What STS made of a fragment.
+    """What STS made of a fragment in one language.
 
     `dub` is mono at the programme rate from the fragment's start, None when there is nothing to air; `reason` says
     why (`no_speech`, `late`, `sts_error:MODEL_ERROR`, `breaker_open`, ...) and is empty where there is a dub.
     `speechless` marks a fragment that STS heard no speech in: no dub is due, so its absence is no failure.
+    `text` and `tempo` are what STS said of its dub, None where it made none.
     """
 
     dub: Samples | None = None
     dub_start_ns: int = 0
     reason: str = ""
     speechless: bool = False
-    result: StsResult | None = None
-    sent_ns: int | None = None
+    text: str | None = None
+    tempo: float | None = None
     ready_ns: int | None = None
 
     @property
     def airable(self) -> bool:
         """Whether there is a dub to air."""
         return self.dub is not None
+
+
+@dataclass(slots=True)
+class LanguageDub:
+    """A fragment in one language, from its cut to what became of it."""
+
+    target: Target
+    """What was asked for: a change of settings counts from the next fragment on."""
+    text: str | None = None
+    """The translation, as soon as it is known: before the sound, where STS tells it ahead."""
+    outcome: Outcome | None = None
+    rung: str = ""
+    decision_reason: str = ""
+    late: bool = False
+    gain: float = 1.0
+    dump: str | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more happens to it: it is decided what airs, and STS has answered."""
+        return bool(self.rung) and self.outcome is not None
 
 
 @dataclass(slots=True)
@@ -48,12 +70,18 @@ class DubbingFragment:
     end_position: int
     deadline_ns: int
     """Media time of arrival after which its dub cannot air any more."""
-    outcome: Outcome | None = None
-    rung: str = ""
-    decision_reason: str = ""
-    late: bool = False
-    gain: float = 1.0
-    dump: str | None = None
+    dubs: dict[str, LanguageDub]
+    """By track."""
+    result: StsResult | None = None
+    transcript: Transcript | None = None
+    sent_ns: int | None = None
+    answered: bool = False
+    """Whether STS is done with it, well or not."""
+
+    @property
+    def first(self) -> LanguageDub:
+        """The first track's dub."""
+        return self.dubs[FIRST_TRACK]
 
     @property
     def span(self) -> Span:
@@ -61,11 +89,15 @@ class DubbingFragment:
         return Span(self.cut.start_ns, self.cut.end_ns)
 
     @property
-    def margin_ms(self) -> float | None:
+    def settled(self) -> bool:
+        """Whether nothing more happens to it in any language."""
+        return self.answered and all(dub.settled for dub in self.dubs.values())
+
+    def margin_ms(self, dub: LanguageDub) -> float | None:
         """Time between readiness and the deadline; negative is late, None when it never became ready."""
-        if self.outcome is None or self.outcome.ready_ns is None:
+        if dub.outcome is None or dub.outcome.ready_ns is None:
             return None
-        return (self.deadline_ns - self.outcome.ready_ns) / NS_PER_MS
+        return (self.deadline_ns - dub.outcome.ready_ns) / NS_PER_MS
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Mixes what goes to air: original, background and dub, by the rung decided for each fragment."""
+"""Mixes what goes to air in one language: original, background and dub, by the rung decided for each fragment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples
 from livedub.dubbing.analysis import ProgrammeAnalysis
 from livedub.dubbing.config import DubbingConfig
-from livedub.dubbing.fragment import DubbingFragment, DubClip, RenderedBlock
+from livedub.dubbing.fragment import DubbingFragment, DubClip, LanguageDub, RenderedBlock
 from livedub.timeline.clock import ns_to_samples
 from livedub.timeline.crossfade import CrossfadePlan, GainCurve, RungGains
 from livedub.timeline.ladder import Rung
@@ -35,13 +35,14 @@ class Playout:
         """How far before a fragment's start its transition begins."""
         return self._fade
 
-    def air(self, fragment: DubbingFragment, rung: Rung) -> None:
-        """Plan `fragment` on `rung`; the original resumes after it. What is rendered already stays as it is."""
+    def air(self, fragment: DubbingFragment, dub: LanguageDub) -> None:
+        """Plan `fragment` on its rung; the original resumes after it. What is rendered already stays as it is."""
+        rung, outcome = Rung(dub.rung), dub.outcome
         begin = max(fragment.start_position - self._fade, self._rendered_end)
         end = max(begin + 1, fragment.end_position)
-        if rung is Rung.DUB and fragment.outcome is not None and fragment.outcome.dub is not None:
-            clip = DubClip(fragment.start_position, fragment.outcome.dub, fragment.gain)
-            onset = ns_to_samples(fragment.outcome.dub_start_ns, PROGRAMME_RATE_HZ)
+        if rung is Rung.DUB and outcome is not None and outcome.dub is not None:
+            clip = DubClip(fragment.start_position, outcome.dub, dub.gain)
+            onset = ns_to_samples(outcome.dub_start_ns, PROGRAMME_RATE_HZ)
             for sounding in self._clips:
                 sounding.fade_out_at(onset, _TAIL_FADE_SAMPLES)
             self._clips.append(clip)

@@ -1,33 +1,32 @@
-"""The dubbing session: programme in, dubbed programme out, D later.
+"""The dubbing session: programme in, dubbed programme out in each language, D later.
 
-`push` takes the programme as it arrives, `render` gives what goes to air at each block's deadline, in between
-fragments travel through STS. Decisions fall on playout time (the position being rendered), so the same input and
-the same answers give the same output whether the clock is real or virtual.
+`push` takes the programme as it arrives, each track's `render` gives what goes to air at each block's deadline, in
+between fragments travel through STS. Listening, cutting, separating and asking STS happen once whatever the number of
+languages; a track is one language's own: what airs, decided on playout time (the position being rendered), so the
+same input and the same answers give the same output whether the clock is real or virtual.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
-from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples, rms_dbfs, to_mono
+from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples, rms_dbfs
 from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.dubbing.analysis import ProgrammeAnalysis
-from livedub.dubbing.config import DubbingConfig
+from livedub.dubbing.asking import StsExchange
+from livedub.dubbing.config import FIRST_TRACK, DubbingConfig
 from livedub.dubbing.dump import FragmentDump
 from livedub.dubbing.event_log import fragment_event, session_event
-from livedub.dubbing.exchange import build_request, fragment_positions, read_result
-from livedub.dubbing.fragment import DubbingFragment, Outcome, RenderedBlock
-from livedub.dubbing.playout import Playout
-from livedub.dubbing.ports import EventSink, SessionClock, SpeechToSpeech
-from livedub.sts.errors import StsFailure
-from livedub.timeline.clock import NS_PER_MS, NS_PER_S, samples_to_ns
+from livedub.dubbing.exchange import fragment_positions
+from livedub.dubbing.fragment import DubbingFragment, LanguageDub, Outcome, RenderedBlock
+from livedub.dubbing.ports import EventSink, LanguageSink, SessionClock, SpeechToSpeech
+from livedub.dubbing.track import DubTrack
+from livedub.timeline.clock import NS_PER_S
 from livedub.timeline.fragmenter import FragmentCut
-from livedub.timeline.ladder import Ladder, Rung
-from livedub.timeline.sequencer import Outcome as ReleaseOutcome
-from livedub.timeline.sequencer import Release, Sequencer
+from livedub.timeline.ladder import Rung
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ _LOUDNESS_RANGE_DB = 9.0
 
 
 class DubbingSession:
-    """Dubs one programme into one language.
+    """Dubs one programme into one language or several.
 
     Used from one asyncio loop; only `settle` and `aclose` wait.
     """
@@ -49,12 +48,12 @@ class DubbingSession:
         on_event: EventSink,
         *,
         dump: FragmentDump | None = None,
+        on_language: LanguageSink | None = None,
         separator_factory: Callable[[], SpeechSeparator] = DeepFilterSeparator,
     ) -> None:
         self._config = config
-        self._sts = sts
-        self._clock = clock
         self._on_event = on_event
+        self._on_language = on_language
         self._dump = dump
         capacity_ns = config.delay_ns + config.fragmenter.max_ns + _KEEP_BEYOND_DELAY_NS
         self._programme = ProgrammeAnalysis(
@@ -62,37 +61,41 @@ class DubbingSession:
             capacity_ns * PROGRAMME_RATE_HZ // NS_PER_S,
             separator_factory if config.separate else None,
         )
-        self._playout = Playout(config, self._programme)
-        self._sequencer: Sequencer[DubbingFragment] = Sequencer()
-        self._ladder = Ladder()
-        self._slots = asyncio.Semaphore(config.in_flight_limit)
+        self._exchange = StsExchange(sts, clock, config.in_flight_limit)
+        self._tracks: dict[str, DubTrack] = {}
+        self._follow_languages()
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._undecided: deque[DubbingFragment] = deque()
         self._unlogged: dict[int, DubbingFragment] = {}
         self._next_sequence_number = 0
-        self._frontier_ns = 0
-        self._in_flight = 0
-        self._context = ""
 
     @property
     def in_flight(self) -> int:
         """Fragments that STS is working on now."""
-        return self._in_flight
+        return self._exchange.in_flight
+
+    @property
+    def tracks(self) -> Mapping[str, DubTrack]:
+        """What is dubbed into now: the first track, then one for each other language by its code."""
+        return MappingProxyType(self._tracks)
 
     def start(self) -> None:
         """Announce the session in the event log."""
         self._on_event(session_event(self._config))
 
     def reconfigure(self, config: DubbingConfig) -> None:
-        """Go on with other languages, voice, glossary or gains, from the next fragment on.
+        """Go on with other languages, voices, glossary or gains, from the next fragment on.
+
+        A language that is new gets a track, which airs the original up to its first fragment; one that is gone loses
+        its track at once. The other tracks do not notice.
 
         Raises:
             ConfigurationError: `config` changes what only a new session can change.
         """
         self._config.check_hot_change(config)
         if config.source_language != self._config.source_language:
-            self._context = ""
+            self._exchange.forget_context()
         self._config = config
+        self._follow_languages()
         self._on_event({**session_event(config), "event": "settings"})
 
     def push(self, position: int, samples: Samples) -> None:
@@ -106,16 +109,16 @@ class DubbingSession:
             self._open_fragment(cut)
 
     def render(self, position: int, count: int) -> RenderedBlock:
-        """What goes to air for `count` samples from `position`; whatever is not ready by now is not aired."""
-        self._decide_until(samples_to_ns(position + count + self._playout.lead_samples, PROGRAMME_RATE_HZ))
-        return self._playout.render(position, count)
+        """The first track's `render`."""
+        return self._tracks[FIRST_TRACK].render(position, count)
 
     async def settle(self, position: int) -> None:
-        """Wait until every fragment that starts before `position` has its outcome (for clocks that can wait)."""
+        """Wait until every fragment that starts before `position` has its outcomes (for clocks that can wait)."""
+        lead_samples = self._tracks[FIRST_TRACK].lead_samples
         waiting = [
             task
             for fragment in self._unlogged.values()
-            if fragment.start_position - self._playout.lead_samples < position
+            if fragment.start_position - lead_samples < position
             and (task := self._tasks.get(fragment.sequence_number)) is not None
         ]
         if waiting:
@@ -128,10 +131,19 @@ class DubbingSession:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for fragment in list(self._unlogged.values()):
-            fragment.rung = fragment.rung or Rung.ORIGINAL.value
-            fragment.decision_reason = fragment.decision_reason or "session_closed"
+            for dub in fragment.dubs.values():
+                dub.rung = dub.rung or Rung.ORIGINAL.value
+                dub.decision_reason = dub.decision_reason or "session_closed"
             self._log(fragment)
         self._programme.close()
+
+    def _follow_languages(self) -> None:
+        wanted = self._config.tracks
+        for key in [key for key in self._tracks if key not in wanted]:
+            self._tracks.pop(key).retire("language_removed")
+        for key in wanted:
+            if key not in self._tracks:
+                self._tracks[key] = DubTrack(key, self._config, self._programme, self._decided)
 
     def _open_fragment(self, cut: FragmentCut) -> None:
         start, end = fragment_positions(cut.start_ns, cut.end_ns)
@@ -142,10 +154,11 @@ class DubbingSession:
             start_position=start,
             end_position=end,
             deadline_ns=self._deadline_ns(cut.start_ns),
+            dubs={track: LanguageDub(target) for track, target in self._config.tracks.items()},
         )
         self._next_sequence_number += 1
-        self._sequencer.expect(fragment.sequence_number, cut.start_ns)
-        self._undecided.append(fragment)
+        for track in self._tracks.values():
+            track.expect(fragment)
         self._unlogged[fragment.sequence_number] = fragment
         task = asyncio.create_task(self._dub(fragment), name=f"fragment-{fragment.sequence_number}")
         self._tasks[fragment.sequence_number] = task
@@ -156,102 +169,63 @@ class DubbingSession:
         return start_ns + self._config.delay_ns - lead_ns
 
     async def _dub(self, fragment: DubbingFragment) -> None:
-        outcome = await self._ask_sts(fragment)
-        fragment.outcome = outcome
         if self._dump is not None:
-            fragment.dump = self._dump.write(fragment, self._fragment_audio(fragment))
-        if outcome.airable or outcome.speechless:
-            self._sequencer.offer(fragment.sequence_number, fragment, self._frontier_ns)
-        if fragment.rung:
-            self._log(fragment)
+            self._dump.write_source(fragment, self._fragment_audio(fragment))
+        await self._exchange.ask(
+            fragment,
+            lambda: self._fragment_audio(fragment),
+            lambda track, outcome: self._answered(fragment, track, outcome),
+        )
+        # The line holds the whole answer, which may follow the last dub.
+        fragment.answered = True
+        self._log_if_settled(fragment)
 
-    async def _ask_sts(self, fragment: DubbingFragment) -> Outcome:
-        sent_ns: int | None = None
-        try:
-            await asyncio.wait_for(self._slots.acquire(), self._remaining_ms(fragment) / 1_000)
-        except asyncio.TimeoutError:
-            return Outcome(reason="in_flight_full")
-        self._in_flight += 1
-        try:
-            sent_ns = self._clock.now_media_ns()
-            audio = to_mono(self._fragment_audio(fragment))
-            request = build_request(
-                fragment, audio, deadline_ms=self._remaining_ms(fragment), context=self._context
-            )
-            result = await self._sts.process(request)
-            outcome = read_result(fragment, result)
-        except StsFailure as failure:
-            logger.warning("fragment %d has no dub: %s", fragment.sequence_number, failure)
-            outcome = Outcome(reason=failure.reason)
-        except Exception:
-            logger.exception("fragment %d failed inside the session", fragment.sequence_number)
-            outcome = Outcome(reason="internal_error")
-        finally:
-            self._in_flight -= 1
-            self._slots.release()
-        outcome.sent_ns = sent_ns
-        if outcome.airable:
-            outcome.ready_ns = self._clock.now_media_ns()
-            fragment.gain = self._dub_gain(fragment, outcome)
-        if outcome.result is not None and outcome.result.transcript is not None:
-            self._context = outcome.result.transcript.text
-        return outcome
-
-    def _remaining_ms(self, fragment: DubbingFragment) -> int:
-        remaining_ns = fragment.deadline_ns - self._clock.now_media_ns()
-        return min(120_000, max(1, remaining_ns // NS_PER_MS))
+    def _answered(self, fragment: DubbingFragment, key: str, outcome: Outcome) -> None:
+        """One language of a fragment has its answer."""
+        dub = fragment.dubs[key]
+        if dub.outcome is not None:
+            return  # its language was removed meanwhile
+        dub.outcome = outcome
+        if outcome.dub is not None:
+            dub.gain = self._dub_gain(fragment, outcome.dub)
+            if self._dump is not None:
+                dub.dump = self._dump.write_dub(fragment, key, outcome.dub)
+        track = self._tracks.get(key)
+        if track is not None and (outcome.airable or outcome.speechless):
+            track.offer(fragment)
+        if dub.settled:
+            self._tell_language(fragment, dub)
 
     def _fragment_audio(self, fragment: DubbingFragment) -> Samples:
         return self._programme.original.read(
             fragment.start_position, fragment.end_position - fragment.start_position
         )
 
-    def _dub_gain(self, fragment: DubbingFragment, outcome: Outcome) -> float:
+    def _dub_gain(self, fragment: DubbingFragment, samples: Samples) -> float:
         """The voice is brought to the loudness of the speech it replaces, where that speech is known apart."""
         dub_gain = fragment.config.dub_gain
-        if not fragment.config.separate or outcome.dub is None:
+        if not fragment.config.separate:
             return dub_gain
         source_db = _speech_level_db(
             self._programme.speech.read(
                 fragment.start_position, fragment.end_position - fragment.start_position
             )
         )
-        dub_db = _speech_level_db(outcome.dub)
+        dub_db = _speech_level_db(samples)
         correction_db = max(-_LOUDNESS_RANGE_DB, min(_LOUDNESS_RANGE_DB, source_db - dub_db))
         return dub_gain * 10 ** (correction_db / 20)
 
-    def _decide_until(self, frontier_ns: int) -> None:
-        """Settle what is ready, then everything whose transition begins before `frontier_ns`, deadline by deadline."""
-        self._decide(self._sequencer.poll(self._frontier_ns))
-        while (deadline_ns := self._sequencer.next_deadline_ns) is not None and deadline_ns < frontier_ns:
-            self._decide(self._sequencer.poll(deadline_ns))
-            self._decide(self._sequencer.poll(deadline_ns + 1))
-        self._frontier_ns = max(self._frontier_ns, frontier_ns)
+    def _decided(self, fragment: DubbingFragment, dub: LanguageDub) -> None:
+        self._tell_language(fragment, dub)
+        self._log_if_settled(fragment)
 
-    def _decide(self, releases: list[Release[DubbingFragment]]) -> None:
-        for release in releases:
-            fragment = self._undecided.popleft()
-            self._decide_one(fragment, in_time=release.outcome is ReleaseOutcome.ON_TIME)
-            self._playout.air(fragment, Rung(fragment.rung))
-            if fragment.outcome is not None:
-                self._log(fragment)
+    def _tell_language(self, fragment: DubbingFragment, dub: LanguageDub) -> None:
+        if self._on_language is not None:
+            self._on_language(fragment, dub)
 
-    def _decide_one(self, fragment: DubbingFragment, *, in_time: bool) -> None:
-        outcome = fragment.outcome
-        if outcome is not None and outcome.speechless:
-            fragment.rung, fragment.decision_reason = Rung.ORIGINAL.value, "no_speech"
-            return
-        airable = outcome is not None and outcome.airable
-        ready = airable and in_time
-        decision = self._ladder.decide(ready, fragment.cut.start_ns)
-        fragment.rung = decision.rung.value
-        fragment.late = outcome is None or (airable and not in_time)
-        if decision.rung is Rung.DUB:
-            fragment.decision_reason = "aired"
-        elif ready:
-            fragment.decision_reason = decision.reason
-        else:
-            fragment.decision_reason = outcome.reason if outcome is not None and not airable else "late"
+    def _log_if_settled(self, fragment: DubbingFragment) -> None:
+        if fragment.settled:
+            self._log(fragment)
 
     def _log(self, fragment: DubbingFragment) -> None:
         if self._unlogged.pop(fragment.sequence_number, None) is not None:

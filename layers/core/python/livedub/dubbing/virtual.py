@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 
 from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples
-from livedub.dubbing.config import DubbingConfig
+from livedub.dubbing.config import FIRST_TRACK, DubbingConfig
 from livedub.dubbing.fragment import RenderedBlock
 from livedub.dubbing.session import DubbingSession
 from livedub.timeline.clock import ns_to_samples, samples_to_ns
@@ -31,7 +31,18 @@ async def dub_programme(
     config: DubbingConfig,
     programme: Iterable[tuple[int, Samples]],
 ) -> AsyncIterator[tuple[int, RenderedBlock]]:
-    """Push (position, (n, 2) samples) in order through `session`; yields (position, block) over the same span.
+    """The first track of `dub_tracks`."""
+    async for position, blocks in dub_tracks(session, clock, config, programme):
+        yield position, blocks[FIRST_TRACK]
+
+
+async def dub_tracks(
+    session: DubbingSession,
+    clock: VirtualClock,
+    config: DubbingConfig,
+    programme: Iterable[tuple[int, Samples]],
+) -> AsyncIterator[tuple[int, dict[str, RenderedBlock]]]:
+    """Push (position, (n, 2) samples) in order through `session`; yields (position, block by track) over the same span.
 
     Blocks start at the first input position and end at the last. Before each block the clock waits for every
     fragment it needs, so only STS failures cost a dub.
@@ -55,6 +66,6 @@ async def dub_programme(
         rendered += count
 
 
-async def _render(session: DubbingSession, position: int, count: int) -> tuple[int, RenderedBlock]:
+async def _render(session: DubbingSession, position: int, count: int) -> tuple[int, dict[str, RenderedBlock]]:
     await session.settle(position + count)
-    return position, session.render(position, count)
+    return position, {key: track.render(position, count) for key, track in session.tracks.items()}
