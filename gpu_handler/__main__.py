@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         configure_logging(
             style=options.log or options.own_log,
             level=options.log_level or options.own_log_level,
-            secrets=[settings.api_key],
+            secrets=settings.api_keys,
         )
         run: Command = options.run
         return run(options, settings)
@@ -126,10 +126,15 @@ def _add_models(commands: Any) -> None:
         commands,
         "models",
         _models,
-        "Show, fetch or check the model weights under STS_MODEL_DIR; all of them unless names are given.",
+        "Show, fetch or check the model weights under STS_MODEL_DIR, or their licences. Without names fetch and verify "
+        "mean the models of the profile, list and licences all of them.",
     )
-    models.add_argument("action", choices=("list", "fetch", "verify"))
+    _add_profile(models)
+    models.add_argument("action", choices=("list", "fetch", "verify", "licences"))
     models.add_argument("names", nargs="*", metavar="NAME")
+    models.add_argument(
+        "--pin", action="store_true", help="fetch: measure models without sha256, into locks/models-hub.json"
+    )
 
 
 def _settings(options: argparse.Namespace) -> StsSettings:
@@ -233,23 +238,9 @@ def _lines(options: argparse.Namespace) -> list[_Line]:
 
 
 def _models(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
-    from gpu_handler.models import fetch, is_complete, registry, verify  # noqa: PLC0415 - its hashing is not free
+    from gpu_handler.model_commands import run_models_command  # noqa: PLC0415 - its hashing is not free
 
-    known = registry().models
-    names: list[str] = options.names or sorted(known)
-    for name in names:
-        registry().model(name)
-    if options.action == "fetch":
-        fetch(names, settings.model_dir, say=_say)
-    for name in names:
-        if options.action == "verify":
-            _say(f"{name}: every file is as registered, in {verify(name, settings.model_dir)}")
-        elif options.action == "list":
-            model = known[name]
-            state = "present" if is_complete(name, settings.model_dir) else "absent"
-            _say(
-                f"{name:<16} {state:<8} {model.size_bytes / 1e6:>6.0f} MB  {model.licence:<12} {model.purpose}"
-            )
+    run_models_command(options.action, options.names, settings, pin=options.pin, say=_say)
     return ExitCode.DONE
 
 

@@ -12,6 +12,8 @@ from livedub.sts.contract import Audio
 
 _TOLERANCE_MS = 20
 """How far the declared duration may be off: one AAC frame at 48 kHz, rounded."""
+_LONG_PAST_MS = 900
+"""Decoding stops a second past the declared duration: what came this far may go on."""
 
 
 class DurationMismatchError(InvalidInputError):
@@ -31,7 +33,8 @@ def read_audio(audio: Audio) -> Samples:
     actual_ms = len(samples) * 1000 / audio.sample_rate_hz
     if abs(actual_ms - audio.duration_ms) > _TOLERANCE_MS:
         raise DurationMismatchError(
-            f"audio.duration_ms says {audio.duration_ms} but the data holds {actual_ms:.0f} ms.",
+            f"audio.duration_ms says {audio.duration_ms} but the data holds {actual_ms:.0f} ms"
+            f"{' and more' if actual_ms > audio.duration_ms + _LONG_PAST_MS else ''}.",
             remedy="Declare the duration, rate and channels of what is sent.",
         )
     return resample(np.ascontiguousarray(samples), audio.sample_rate_hz, ASR_SAMPLE_RATE_HZ)

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -72,12 +72,19 @@ class BodyLimits:
 def create_app(
     dispatcher: Dispatcher,
     *,
-    api_key: str = "",
+    api_keys: Sequence[str] = (),
     limits: BodyLimits | None = None,
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
-    """The ASGI application; `lifespan` is what loads and closes the dispatcher."""
-    service = _Service(dispatcher, api_key.encode(), limits or BodyLimits())
+    """The ASGI application.
+
+    Args:
+        dispatcher: what works on fragments.
+        api_keys: bearer tokens, each of which opens; none asks for none.
+        limits: what a body may cost.
+        lifespan: what loads and closes the dispatcher.
+    """
+    service = _Service(dispatcher, api_keys, limits or BodyLimits())
     return Starlette(
         routes=[
             Route("/api/v1/sts/process", service.process, methods=["POST"]),
@@ -106,9 +113,9 @@ class _Refusal(Exception):  # noqa: N818 - an answer on its way out, not an erro
 class _Service:
     """The endpoints."""
 
-    def __init__(self, dispatcher: Dispatcher, api_key: bytes, limits: BodyLimits) -> None:
+    def __init__(self, dispatcher: Dispatcher, api_keys: Sequence[str], limits: BodyLimits) -> None:
         self._dispatcher = dispatcher
-        self._api_key = api_key
+        self._authorizations = tuple(b"Bearer " + key.encode() for key in api_keys)
         self._limits = limits
 
     async def health(self, _http: Request) -> Response:
@@ -211,10 +218,11 @@ class _Service:
             raise self._too_large()
 
     def _check_key(self, http: Request) -> None:
-        if not self._api_key:
+        if not self._authorizations:
             return
         given = http.headers.get("authorization", "").encode("utf-8", "replace")
-        if not hmac.compare_digest(given, b"Bearer " + self._api_key):
+        # All are compared, each in constant time: how long it takes tells nothing about any of them.
+        if not sum([hmac.compare_digest(given, known) for known in self._authorizations]):
             refusal = refused(
                 ErrorCode.AUTH_FAILED,
                 "Authorization is missing or wrong. Send 'Bearer ' and the service's STS_API_KEY.",

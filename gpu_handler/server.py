@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 
 from gpu_handler.dispatcher import Dispatcher
 from gpu_handler.exit_codes import AddressError, ExitCode, exit_code_for
+from gpu_handler.http_connection import BoundedConnection
 from gpu_handler.http_service import create_app
 from gpu_handler.pipeline import Pipeline
 from gpu_handler.service_metrics import ServiceMetrics
@@ -55,7 +56,7 @@ class StsServer:
             queue_size=settings.queue_size,
             metrics=ServiceMetrics(),
         )
-        app = create_app(self._dispatcher, api_key=settings.api_key, lifespan=self._lifespan)
+        app = create_app(self._dispatcher, api_keys=settings.api_keys, lifespan=self._lifespan)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -64,6 +65,8 @@ class StsServer:
                 server_header=False,
                 lifespan="on",
                 ws="none",
+                http=BoundedConnection,
+                loop="asyncio",  # the same everywhere, whatever else is installed
                 limit_concurrency=2 * (settings.max_concurrency + settings.queue_size) + _SPARE_CONNECTIONS,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=self._drain.fragments_s,

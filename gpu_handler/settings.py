@@ -63,7 +63,10 @@ class StsSettings(BaseSettings):
     api_host: str = Field(default="127.0.0.1", description="Address the HTTP service listens on.")
     api_port: int = Field(default=8000, ge=0, le=65535, description="Its port; 0 takes a free one.")
     api_key: str = Field(
-        default="", description="Bearer token that callers must present; empty asks for none.", repr=False
+        default="",
+        description="Bearer token that callers must present; several, separated by commas, while callers change from "
+        "one to the next; empty asks for none.",
+        repr=False,
     )
     max_concurrency: int = Field(
         default=4, ge=1, le=256, description="Fragments worked on at once; stages overlap between them."
@@ -84,6 +87,11 @@ class StsSettings(BaseSettings):
         description="Faults by sequence number, comma-separated `FROM[-TO]:ACTION[:MS]`, `*` for all; actions: "
         "delay, stall, error, garbage, nan, wrong_length, empty. Example: `3-5:stall:6000,8:error`.",
     )
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """Every token that opens the service."""
+        return tuple(key for part in self.api_key.split(",") if (key := part.strip()))
 
     @property
     def threads(self) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import uvicorn
 
 from gpu_handler.dispatcher import Dispatcher, FragmentPipeline, OnPartial
+from gpu_handler.http_connection import BoundedConnection
 from gpu_handler.http_service import BodyLimits, create_app
 from gpu_handler.service_metrics import ServiceMetrics
 from livedub.sts.contract import Dub, Health, PartialKind, StsPartial, StsRequest, StsResult, Transcript
@@ -134,12 +135,13 @@ class RunningService:
 async def service(
     pipeline: FragmentPipeline,
     *,
-    api_key: str = "",
+    api_keys: Sequence[str] = (),
     max_concurrency: int = 2,
     queue_size: int = 2,
     limits: BodyLimits | None = None,
     clock_ns: Callable[[], int] | None = None,
     load: bool = True,
+    connection: type[BoundedConnection] = BoundedConnection,
 ) -> AsyncIterator[RunningService]:
     clock = {"clock_ns": clock_ns} if clock_ns else {}
     metrics = WatchedMetrics()
@@ -148,8 +150,8 @@ async def service(
     )
     if load:
         await dispatcher.load()
-    app = create_app(dispatcher, api_key=api_key, limits=limits)
-    async with listening(app) as port:
+    app = create_app(dispatcher, api_keys=api_keys, limits=limits)
+    async with listening(app, connection) as port:
         yield RunningService(f"http://127.0.0.1:{port}", port, dispatcher, metrics)
         await dispatcher.close()
 
@@ -163,7 +165,9 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def listening(app: object) -> AsyncIterator[int]:
+async def listening(
+    app: object, connection: type[BoundedConnection] = BoundedConnection
+) -> AsyncIterator[int]:
     """Serve an ASGI app on a free loopback port; ends bounded whatever the app does."""
     server = _Server(
         uvicorn.Config(
@@ -172,6 +176,8 @@ async def listening(app: object) -> AsyncIterator[int]:
             access_log=False,
             lifespan="off",
             ws="none",
+            http=connection,
+            loop="asyncio",
             timeout_graceful_shutdown=1,
         )
     )

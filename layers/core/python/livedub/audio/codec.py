@@ -8,9 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+from collections.abc import Iterator
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.error import FFmpegError
 
 from livedub.audio.pcm import Samples, float_from_s16, s16_from_float
@@ -18,6 +21,9 @@ from livedub.errors import InvalidInputError
 from livedub.sts.contract import Audio, AudioFormat
 
 _LAYOUTS = {1: "mono", 2: "stereo"}
+_OVERRUN_MS = 1_000
+"""Decoded past the declared duration before the rest is left alone: silence packs 1 : 180 into FLAC, so what a few
+megabytes unpack to is bounded by nothing else."""
 
 
 def encode_audio(samples: Samples, sample_rate_hz: int, audio_format: AudioFormat) -> Audio:
@@ -37,6 +43,8 @@ def encode_audio(samples: Samples, sample_rate_hz: int, audio_format: AudioForma
 def decode_audio(audio: Audio) -> Samples:
     """Samples as (n,) mono, downmixed where the wire carried stereo, at `audio.sample_rate_hz`.
 
+    FLAC that runs on beyond its declared duration is decoded for one more second at most.
+
     Raises:
         InvalidInputError: the base64 or the encoded audio is broken, or its rate is not the declared one.
     """
@@ -44,14 +52,15 @@ def decode_audio(audio: Audio) -> Samples:
         data = base64.b64decode(audio.data_base64, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidInputError(
-            f"audio.data_base64 is not base64: {error}", remedy="Send RFC 4648 base64."
+            f"audio.data_base64 is not base64: {error}.", remedy="Send RFC 4648 base64."
         ) from error
     if audio.format is AudioFormat.FLAC:
-        samples = _decode_flac(data, audio.sample_rate_hz)
+        most_samples = (audio.duration_ms + _OVERRUN_MS) * audio.sample_rate_hz // 1_000
+        samples = _decode_flac(data, audio.sample_rate_hz, most_samples)
     else:
         if len(data) % (2 * audio.channels):
             raise InvalidInputError(
-                f"audio.data_base64 holds {len(data)} bytes, not whole {audio.channels}-channel 16-bit samples",
+                f"audio.data_base64 holds {len(data)} bytes, not whole {audio.channels}-channel 16-bit samples.",
                 remedy="Send complete pcm_s16le frames.",
             )
         samples = float_from_s16(data, audio.channels)
@@ -70,27 +79,35 @@ def _encode_flac(pcm: bytes, sample_rate_hz: int, channels: int) -> bytes:
     return sink.getvalue()
 
 
-def _decode_flac(data: bytes, sample_rate_hz: int) -> Samples:
+def _decode_flac(data: bytes, sample_rate_hz: int, most_samples: int) -> Samples:
+    blocks: list[Samples] = []
+    count = 0
     try:
         with av.open(io.BytesIO(data), "r", format="flac") as container:
             stream = container.streams.audio[0]
             if not stream.rate:
                 raise InvalidInputError(
-                    "audio.data_base64 is not FLAC", remedy="Send a FLAC file (RFC 9639)."
+                    "audio.data_base64 is not FLAC.", remedy="Send a FLAC file (RFC 9639)."
                 )
             if stream.rate != sample_rate_hz:
                 raise InvalidInputError(
-                    f"audio.sample_rate_hz says {sample_rate_hz} but the FLAC holds {stream.rate}",
+                    f"audio.sample_rate_hz says {sample_rate_hz} but the FLAC holds {stream.rate}.",
                     remedy="Declare the rate of the encoded audio.",
                 )
-            to_float = av.AudioResampler(format="flt")
-            blocks = [
-                out.to_ndarray().reshape(-1, out.layout.nb_channels).mean(axis=1, dtype=np.float32)
-                for frame in container.decode(stream)
-                for out in to_float.resample(frame)
-            ]
+            for block in _mono_blocks(container, stream):
+                blocks.append(block)
+                count += len(block)
+                if count > most_samples:
+                    break
     except (FFmpegError, IndexError) as error:
         raise InvalidInputError(
-            f"audio.data_base64 is not FLAC: {error}", remedy="Send a FLAC file (RFC 9639)."
+            "audio.data_base64 is cut off, damaged or not FLAC.", remedy="Send a whole FLAC file (RFC 9639)."
         ) from error
     return np.concatenate(blocks).astype(np.float32) if blocks else np.zeros(0, dtype=np.float32)
+
+
+def _mono_blocks(container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
+    to_float = av.AudioResampler(format="flt")
+    for frame in container.decode(stream):
+        for out in to_float.resample(frame):
+            yield out.to_ndarray().reshape(-1, out.layout.nb_channels).mean(axis=1, dtype=np.float32)

@@ -43,7 +43,7 @@ def check_payload(audio: Audio, *, field: str) -> None:
     actual_ms = samples * 1000 / audio.sample_rate_hz
     if abs(actual_ms - audio.duration_ms) > DECLARED_TOLERANCE_MS:
         raise AudioPayloadError(
-            f"{field}.duration_ms says {audio.duration_ms} but the audio lasts {actual_ms:.0f} ms",
+            f"{field}.duration_ms says {audio.duration_ms} but the audio lasts {actual_ms:.0f} ms.",
             code=ErrorCode.DURATION_MISMATCH,
             remedy="Declare the true length and rate.",
         )
@@ -54,7 +54,7 @@ def _decoded(audio: Audio, field: str) -> bytes:
         return base64.b64decode(audio.data_base64, validate=True)
     except (binascii.Error, ValueError) as error:
         raise AudioPayloadError(
-            f"{field}.data_base64 is not base64: {error}",
+            f"{field}.data_base64 is not base64: {error}.",
             code=ErrorCode.INVALID_INPUT,
             remedy="Send standard base64 (RFC 4648, section 4) without line breaks.",
         ) from error
@@ -65,7 +65,7 @@ def _pcm_samples(data: bytes, audio: Audio, field: str) -> int:
     if len(data) % frame_bytes:
         raise AudioPayloadError(
             f"{field}.data_base64 holds {len(data)} bytes, not a multiple of {frame_bytes} "
-            f"({audio.channels} channels of 16-bit samples)",
+            f"({audio.channels} channels of 16-bit samples).",
             code=ErrorCode.INVALID_INPUT,
             remedy="Send whole samples of every channel.",
         )
@@ -79,7 +79,9 @@ def _flac_samples(data: bytes, audio: Audio, field: str) -> int:
         or data[4] & 0x7F != _STREAMINFO_TYPE
     ):
         raise AudioPayloadError(
-            f"{field}.data_base64 is not a FLAC stream", code=ErrorCode.INVALID_INPUT, remedy="Send RFC 9639."
+            f"{field}.data_base64 is not a FLAC stream.",
+            code=ErrorCode.INVALID_INPUT,
+            remedy="Send RFC 9639.",
         )
     # 20 bits rate, 3 bits channels - 1, 5 bits depth - 1, 36 bits samples, after two block and two frame sizes.
     packed = int.from_bytes(data[18:26], "big")
@@ -87,7 +89,7 @@ def _flac_samples(data: bytes, audio: Audio, field: str) -> int:
     if (rate_hz, channels) != (audio.sample_rate_hz, audio.channels):
         raise AudioPayloadError(
             f"{field} declares {audio.sample_rate_hz} Hz and {audio.channels} channels "
-            f"but its FLAC has {rate_hz} Hz and {channels}",
+            f"but its FLAC has {rate_hz} Hz and {channels}.",
             code=ErrorCode.INVALID_INPUT,
             remedy="Declare the rate and channels of the encoded audio.",
         )
