@@ -10,7 +10,7 @@ import os
 import subprocess
 import tempfile
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from livedub.audio.pcm import float_from_s16, s16_from_float
 from livedub.audio.resample import fit_length
 from livedub.errors import MissingPrerequisiteError
 from livedub.timeline.clock import NS_PER_MS, ns_to_samples
-from livedub.timeline.isochrony import TempoLimits, plan_speed, plan_stretch
+from livedub.timeline.isochrony import ANY_TEMPO, FitPlan, TempoLimits, TempoRange, plan_speed, plan_stretch
 
 LIMITS = TempoLimits(min_tts_speed=1.0)
 """Synthesis is never asked to be slow: its time grows with the speech it makes, and where a dub is shorter than its
@@ -68,16 +68,29 @@ class FittedDub:
     tempo: float
 
 
-def choose_speed(natural_ms: int, slot: Slot, limits: TempoLimits = LIMITS) -> float:
+def choose_speed(
+    natural_ms: int, slot: Slot, limits: TempoLimits = LIMITS, *, neighbours: TempoRange = ANY_TEMPO
+) -> float:
     """The speed to synthesise at, from an estimate of the natural duration."""
-    plan = plan_speed(
-        natural_ns=natural_ms * NS_PER_MS, speech_ns=slot.speech_ns, room_ns=slot.room_ns, limits=limits
+    return plan_tempo(natural_ms, slot, limits, neighbours=neighbours).tts_speed
+
+
+def plan_tempo(
+    natural_ms: int, slot: Slot, limits: TempoLimits = LIMITS, *, neighbours: TempoRange = ANY_TEMPO
+) -> FitPlan:
+    """The tempo a dub will have, from an estimate of the natural duration, and what of it synthesis does."""
+    return plan_speed(
+        natural_ns=natural_ms * NS_PER_MS,
+        speech_ns=slot.speech_ns,
+        room_ns=slot.room_ns,
+        limits=replace(limits, neighbours=neighbours),
     )
-    return plan.tts_speed
 
 
-def fit(speech: Speech, slot: Slot, limits: TempoLimits = LIMITS) -> FittedDub:
-    """Trim, stretch, place and pad one utterance.
+def fit(
+    speech: Speech, slot: Slot, limits: TempoLimits = LIMITS, *, neighbours: TempoRange = ANY_TEMPO
+) -> FittedDub:
+    """Trim, stretch, place and pad one utterance, near the tempo of its neighbours where no word is lost by it.
 
     Raises:
         MissingPrerequisiteError: a stretch is needed and `rubberband` is not installed.
@@ -96,7 +109,7 @@ def fit(speech: Speech, slot: Slot, limits: TempoLimits = LIMITS) -> FittedDub:
         speech_ns=slot.speech_ns,
         room_ns=slot.room_ns,
         fragment_ns=slot.fragment_ms * NS_PER_MS,
-        limits=limits,
+        limits=replace(limits, neighbours=neighbours),
     )
     if plan.out_samples != len(spoken):
         spoken = fit_length(stretch(spoken, rate_hz, plan.stretch_ratio), plan.out_samples)

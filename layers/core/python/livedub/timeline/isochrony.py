@@ -5,6 +5,9 @@ the rest from time stretching. What may be used, in this order: the time of the 
 (`room`), and only then a faster tempo. A dub shorter than its source is not dragged out: down to `FILL_TEMPO` slower
 speech still sounds natural, the rest stays silent.
 
+A dub keeps near the tempo of the one before (`neighbours`), unless words would be lost: what ends within its room may
+be hastened for the neighbour's sake, what would pass it is as fast as it needs to be.
+
 Human dubbing weighs things the same way: natural tempo before exact timing (Brannon, Virkar, Thompson: Dubbing in
 Practice, TACL 2023).
 """
@@ -26,8 +29,33 @@ _KEEP_WITHIN = (
 
 
 @dataclass(frozen=True, slots=True)
+class TempoRange:
+    """Tempos that do not stand out beside a neighbour's."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high:
+            raise ConfigurationError(
+                f"low ({self.low}) and high ({self.high}) are no range of tempos.",
+                remedy="Set 0 < low <= high.",
+            )
+
+    def clamp(self, tempo: float) -> float:
+        """The tempo of the range that is nearest to `tempo`."""
+        return _clamp(tempo, self.low, self.high)
+
+
+ANY_TEMPO = TempoRange(1e-3, 1e3)
+"""Where there is no neighbour."""
+
+
+@dataclass(frozen=True, slots=True)
 class TempoLimits:
     """Bounds of tempo as a whole, and of the part of it that synthesis may take.
+
+    `neighbours` are the tempos near that of the dub before; words come before them.
 
     Raises:
         ConfigurationError: bounds out of order, or natural speed (1.0) not within them.
@@ -37,6 +65,7 @@ class TempoLimits:
     max_tempo: float = 1.6
     min_tts_speed: float = 0.85
     max_tts_speed: float = 1.3
+    neighbours: TempoRange = ANY_TEMPO
 
     def __post_init__(self) -> None:
         if not 0 < self.min_tempo <= self.min_tts_speed <= 1.0 <= self.max_tts_speed <= self.max_tempo:
@@ -90,7 +119,11 @@ class StretchPlan:
 
 
 def plan_speed(
-    *, natural_ns: int, speech_ns: int, room_ns: int, limits: TempoLimits = DEFAULT_LIMITS
+    *,
+    natural_ns: int,
+    speech_ns: int,
+    room_ns: int,
+    limits: TempoLimits = DEFAULT_LIMITS,
 ) -> FitPlan:
     """Choose the speed of synthesis, from an estimate, before the fact.
 
@@ -149,7 +182,11 @@ def plan_stretch(
     lead = ns_to_samples(lead_ns, rate_hz)
     fragment = ns_to_samples(fragment_ns, rate_hz)
     room = ns_to_samples(lead_ns + room_ns, rate_hz) - lead
-    out = _stretched_samples(spoken_samples, tts_speed, ns_to_samples(speech_ns, rate_hz), room, limits)
+    natural = spoken_samples * tts_speed
+    tempo = _wanted_tempo(natural, ns_to_samples(speech_ns, rate_hz), room, limits)
+    out = spoken_samples
+    if spoken_samples > room or not _may_stay(tts_speed, tempo, limits):
+        out = _stretched_samples(natural, tempo, room, limits)
     trim = max(0, out - room)
     end = lead + out - trim
     return StretchPlan(
@@ -158,32 +195,43 @@ def plan_stretch(
         lead_samples=lead,
         pad_samples=max(0, fragment - end),
         trim_samples=trim,
-        tempo=spoken_samples * tts_speed / out if out else tts_speed,
+        tempo=natural / out if out else tts_speed,
         overflow_ns=samples_to_ns(max(0, end - fragment), rate_hz),
     )
 
 
-def _stretched_samples(spoken: int, tts_speed: float, speech: int, room: int, limits: TempoLimits) -> int:
-    """Samples after stretching: none added or taken unless it helps."""
-    natural = spoken * tts_speed
-    tempo = _wanted_tempo(natural, speech, room, limits)
-    allowed = limits.min_tempo <= tts_speed <= limits.max_tempo
-    if allowed and spoken <= room and abs(tempo / tts_speed - 1) <= _KEEP_WITHIN:
-        return spoken
+def _may_stay(tts_speed: float, tempo: float, limits: TempoLimits) -> bool:
+    """Whether what was spoken at `tts_speed` is near enough to `tempo` to go unstretched."""
+    return (
+        limits.min_tempo <= tts_speed <= limits.max_tempo
+        and abs(tempo / tts_speed - 1) <= _KEEP_WITHIN
+        and limits.neighbours.clamp(tts_speed) == tts_speed
+    )
+
+
+def _stretched_samples(natural: float, tempo: float, room: int, limits: TempoLimits) -> int:
+    """Samples of speech at `tempo`, to the sample within the bounds."""
     shortest = math.ceil(natural / limits.max_tempo)
     longest = math.floor(natural / limits.min_tempo)
     # Rounding down keeps speech that should just fit its room from passing it by a sample; the millionth makes up for
     # division in floating point.
-    return max(shortest, min(longest, math.floor(natural / tempo + 1e-6)))
+    out = max(shortest, min(longest, math.floor(natural / tempo + 1e-6)))
+    if out < min(room, longest) and natural > out * limits.neighbours.high:
+        return out + 1
+    return out
 
 
 def _wanted_tempo(natural: float, speech: float, room: float, limits: TempoLimits) -> float:
-    """Natural tempo where that ends between the source's last word and the end of the room, else the nearest to it."""
+    """Natural tempo where that ends between the source's last word and the end of the room, else the nearest to it.
+
+    Moved towards the neighbours', as far as no word is lost.
+    """
     if natural > room:
-        return min(natural / room, limits.max_tempo) if room else limits.max_tempo
-    if natural < speech:
-        return max(natural / speech, FILL_TEMPO, limits.min_tempo)
-    return 1.0
+        needed = min(natural / room, limits.max_tempo) if room else limits.max_tempo
+        return _clamp(limits.neighbours.clamp(needed), needed, limits.max_tempo)
+    fill = max(natural / speech, FILL_TEMPO, limits.min_tempo) if natural < speech else 1.0
+    needed = max(limits.min_tempo, natural / room) if room else limits.min_tempo
+    return _clamp(limits.neighbours.clamp(fill), needed, limits.max_tempo)
 
 
 def _clamp(value: float, low: float, high: float) -> float:
