@@ -114,14 +114,23 @@ def check_languages(request: StsRequest, languages: Mapping[str, tuple[str, ...]
         possible = set(languages.get(source, ()))
     for target in request.config.targets:
         if target.language not in possible:
-            known = ", ".join(sorted(possible)) or "none"
             refusal = refused(
                 ErrorCode.UNSUPPORTED_LANGUAGE,
                 f"config.targets: no dubbing from {source!r} into {target.language!r} here. "
-                f"Choose one of the targets from {source!r}: {known}.",
+                f"Choose one of: {describe_pairs(languages)}.",
             )
             refusal.fragment_id = request.fragment_id
             raise refusal
+
+
+def describe_pairs(languages: Mapping[str, tuple[str, ...]]) -> str:
+    """Every pair in words, sources with the same targets together: "en fr into es it; es into en"."""
+    sources: dict[tuple[str, ...], list[str]] = {}
+    for source in sorted(languages):
+        if languages[source]:
+            sources.setdefault(tuple(sorted(languages[source])), []).append(source)
+    groups = (f"{' '.join(names)} into {' '.join(targets)}" for targets, names in sources.items())
+    return "; ".join(groups) or "none"
 
 
 def _explain(error: ValidationError) -> str:

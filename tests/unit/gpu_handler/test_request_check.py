@@ -95,3 +95,13 @@ def test_auto_takes_every_target_that_some_source_has():
     check_languages(auto, {"es": ("en",), "en": ("fr",)})
     with pytest.raises(RequestRefusedError, match="none"):
         check_languages(auto, {})
+
+
+def test_an_unknown_pair_is_answered_with_the_pairs_there_are():
+    pairs = {"fr": ("it", "es"), "en": ("es", "it"), "de": ("en",), "ja": ()}
+    with pytest.raises(RequestRefusedError) as caught:
+        check_languages(request(targets=("en",)), pairs)
+    assert caught.value.error.code is ErrorCode.UNSUPPORTED_LANGUAGE
+    assert caught.value.fragment_id == "stadium/3/7"
+    assert "from 'es' into 'en'" in str(caught.value)
+    assert str(caught.value).endswith("Choose one of: de into en; en fr into es it.")

@@ -11,9 +11,19 @@ import re
 from enum import Enum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION: Literal[1] = 1
+
+
+def _whole(value: object) -> object:
+    """JSON's true and 1.0 equal 1 for Python, but are no version."""
+    if type(value) is not int:
+        raise ValueError("must be the integer 1")
+    return value
+
+
+SchemaVersion = Annotated[Literal[1], BeforeValidator(_whole)]
 
 STREAM_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 FRAGMENT_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}/[0-9]{1,19}/[0-9]{1,19}$"
@@ -154,7 +164,7 @@ class StsRequest(Wire):
     first span's start. Without it the service finds speech itself.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     fragment_id: str = Field(pattern=FRAGMENT_ID_PATTERN)
     stream_id: str = Field(pattern=STREAM_ID_PATTERN)
     generation: int = Field(ge=0)
@@ -246,7 +256,7 @@ class Status(str, Enum):
 class StsResult(Wire):
     """The final answer for one fragment."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     fragment_id: str
     status: Status
     transcript: Transcript | None = None
@@ -274,7 +284,7 @@ class PartialKind(str, Enum):
 class StsPartial(Wire):
     """A part of the answer, sent ahead of it by streaming transports; dubs of a `text` partial carry no audio."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     kind: PartialKind
     fragment_id: str
     transcript: Transcript | None = None
