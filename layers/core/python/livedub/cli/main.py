@@ -10,6 +10,7 @@ from livedub import __version__
 from livedub.cli.demo import demo
 from livedub.cli.dub import dub
 from livedub.cli.invoke import invoke
+from livedub.cli.models import models
 from livedub.cli.streams import streams
 from livedub.cli.sts import sts
 from livedub.cli.up import up
@@ -28,6 +29,7 @@ app = typer.Typer(
 for _command in (demo, up, dub, verify, sts, invoke):
     app.command()(_command)
 app.add_typer(streams, name="streams")
+app.add_typer(models, name="models")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag
