@@ -1,10 +1,14 @@
-"""`python -m gpu_handler`: the STS service, and its engines one by one for trying them out."""
+"""`python -m gpu_handler`: the STS service for RunPod's queue or over HTTP, and its engines one by one to try them.
+
+Without a command it is the RunPod worker: that is what RunPod starts in the image.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; errors end as one line on stderr and an exit code (see `ExitCode`)."""
     options = _parser().parse_args(argv)
     try:
+        if options.run is None:
+            return _work_on_runpod(options)
         settings = _settings(options)
         configure_logging(
             style=options.log or options.own_log,
@@ -58,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
         help="lowest level logged (serve: INFO, else WARNING)",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_runpod(commands)
     _add_serve(commands)
     _add_transcribe(commands)
     _add_speak(commands)
@@ -66,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, run: Command | None, text: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, epilog=EPILOG)
     command.set_defaults(run=run, own_log="plain", own_log_level="WARNING")
     return command
@@ -74,6 +82,17 @@ def _command(commands: Any, name: str, run: Command, text: str) -> argparse.Argu
 
 def _add_profile(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", choices=("cpu", "mock"), help="engine set (STS_PROFILE)")
+
+
+def _add_runpod(commands: Any) -> None:
+    runpod = _command(
+        commands,
+        "runpod",
+        None,
+        "Work on RunPod's queue: what happens without a command, too. RunPod's own variables (RUNPOD_WEBHOOK_GET_JOB "
+        "and others) say which queue. A worker that cannot work stays and answers every job with the reason.",
+    )
+    _add_profile(runpod)
 
 
 def _add_serve(commands: Any) -> None:
@@ -149,6 +168,15 @@ def _settings(options: argparse.Namespace) -> StsSettings:
         return StsSettings(**given)
     except ValidationError as error:
         raise explain(error, StsSettings) from error
+
+
+def _work_on_runpod(options: argparse.Namespace) -> ExitCode:
+    """The worker reads its settings itself, to tell every job what is wrong with them."""
+    keys = [os.environ.get("RUNPOD_AI_API_KEY", ""), *os.environ.get("STS_API_KEY", "").split(",")]
+    configure_logging(style=options.log or "json", level=options.log_level or "INFO", secrets=keys)
+    from gpu_handler.runpod_worker import run_worker  # noqa: PLC0415 - heavy
+
+    return run_worker(lambda: _settings(options))
 
 
 def _serve(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
