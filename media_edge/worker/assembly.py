@@ -12,13 +12,14 @@ from livedub.audio.pcm import gain_from_db
 from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.dubbing.config import DubbingConfig
 from livedub.dubbing.dump import FragmentDump
+from livedub.dubbing.live_subtitles import LiveSubtitles
 from livedub.dubbing.session import DubbingSession
 from livedub.sts.breaker import CircuitBreaker
 from livedub.sts.client import GuardedSts, connect_sts
 from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.origin import TimelineOrigin
 from media_edge.worker.audio_input import AudioInput
-from media_edge.worker.egress import Egress, Publisher
+from media_edge.worker.egress import Egress
 from media_edge.worker.gst.aac_decoder import AacDecoder
 from media_edge.worker.gst.aac_encoder import AacEncoder
 from media_edge.worker.gst.pipeline import local_now_ns
@@ -27,7 +28,7 @@ from media_edge.worker.gst.rtmp_ingest import RtmpIngest
 from media_edge.worker.gst.rtsp_ingest import RtspIngest
 from media_edge.worker.ingest import IngestKeeper, IngestSession
 from media_edge.worker.input_timeline import InputTimeline
-from media_edge.worker.recording import FlvFile, RecordedPublisher
+from media_edge.worker.recording import Recordings
 from media_edge.worker.settings import WorkerSettings
 from media_edge.worker.stream import Stream, StreamTiming
 from media_edge.worker.video_delay import VideoDelayLine
@@ -57,15 +58,17 @@ class Assembly:
     egress: Egress
     session: DubbingSession
     sts: GuardedSts
-    recording: FlvFile | None
+    recordings: Recordings
+    subtitles: LiveSubtitles | None
 
     async def aclose(self) -> None:
         """Free everything; what is in flight is cancelled."""
         self.stream.close()
         await self.session.aclose()
         await self.sts.aclose()
-        if self.recording is not None:
-            self.recording.close()
+        self.recordings.close()
+        if self.subtitles is not None:
+            self.subtitles.close()
 
 
 def assemble(
@@ -91,15 +94,20 @@ def assemble(
     sts = GuardedSts(
         connect_sts(settings.sts_url, api_key=settings.sts_api_key.get_secret_value()), CircuitBreaker()
     )
+    subtitles = (
+        LiveSubtitles(settings.subtitles_dir / settings.stream_id, delay_ns=settings.delay_ns)
+        if settings.subtitles_dir
+        else None
+    )
     session = DubbingSession(
         dubbing_config(settings),
         sts,
         MediaClock(timeline),
         on_event,
         dump=FragmentDump(settings.dump_dir) if settings.dump_dir else None,
+        on_language=subtitles.tell if subtitles else None,
         separator_factory=separator_factory,
     )
-    recording = FlvFile(settings.recording_path) if settings.recording_path else None
     ingest = IngestKeeper(
         partial(_connect_input, settings),
         name=str(settings.input),
@@ -108,13 +116,18 @@ def assemble(
     )
     audio = AudioInput(AacDecoder)
     video = VideoDelayLine(settings.video_buffer_max_bytes)
-    egress = Egress(
-        partial(_connect_output, settings, recording),
-        due_ns=lambda media_ns: timeline.clock.local_ns(media_ns) + settings.delay_ns,
-        delay_ns=settings.delay_ns,
-        name=str(settings.output),
-        on_failure=lambda: on_bus_error("egress"),
-    )
+    recordings = Recordings(settings.recording_path)
+
+    def make_egress(track: str) -> Egress:
+        endpoint = settings.output_of(track)
+        return Egress(
+            lambda: recordings.recorded(track, RtmpPublisher(endpoint, patient=not track)),
+            due_ns=lambda media_ns: timeline.clock.local_ns(media_ns) + settings.delay_ns,
+            delay_ns=settings.delay_ns,
+            name=str(endpoint),
+            on_failure=lambda: on_bus_error("egress"),
+        )
+
     stream = Stream(
         timing=StreamTiming(settings.delay_ns, settings.mixer_lead_ms * NS_PER_MS),
         timeline=timeline,
@@ -123,9 +136,11 @@ def assemble(
         video=video,
         dubbing=session,
         make_encoder=lambda position: AacEncoder(position, settings.aac_bitrate),
-        egress=egress,
+        make_egress=make_egress,
     )
-    return Assembly(stream, timeline, ingest, audio, video, egress, session, sts, recording)
+    return Assembly(
+        stream, timeline, ingest, audio, video, stream.egress, session, sts, recordings, subtitles
+    )
 
 
 def dubbing_config(settings: WorkerSettings) -> DubbingConfig:
@@ -136,6 +151,7 @@ def dubbing_config(settings: WorkerSettings) -> DubbingConfig:
         source_language=settings.source_language,
         target_language=settings.target_language,
         voice=settings.voice,
+        more_targets=tuple(settings.more_targets),
         delay_ns=settings.delay_ns,
         mixer_lead_ns=settings.mixer_lead_ms * NS_PER_MS,
         fragmenter=settings.fragmenter,
@@ -158,8 +174,3 @@ def _connect_input(settings: WorkerSettings, on_problem: Callable[[str], None]) 
             on_problem=on_problem,
         )
     return RtmpIngest(settings.input, idle_timeout_s=idle_timeout_s, on_problem=on_problem)
-
-
-def _connect_output(settings: WorkerSettings, recording: FlvFile | None) -> Publisher:
-    publisher = RtmpPublisher(settings.output)
-    return publisher if recording is None else RecordedPublisher(publisher, recording)

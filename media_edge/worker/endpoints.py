@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit, urlunsplit
 
 from livedub.errors import ConfigurationError
@@ -27,6 +27,16 @@ class Endpoint:
     def __str__(self) -> str:
         path = self.playpath.split("?", 1)[0]
         return f"{self.scheme}://{self.host}:{self.port}/{self.app}/{path}"
+
+    def beside(self, suffix: str) -> Endpoint:
+        """The neighbour whose stream name ends in `suffix`: `live/s/out?token=x` becomes `live/s/out-fr?token=x`."""
+        name, mark, query = self.playpath.partition("?")
+        parts = urlsplit(self.url)
+        return replace(
+            self,
+            playpath=f"{name}{suffix}{mark}{query}",
+            url=urlunsplit(parts._replace(path=f"{parts.path}{suffix}")),
+        )
 
 
 def parse_endpoint(name: str, url: str, schemes: tuple[str, ...]) -> Endpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -46,6 +47,19 @@ class WorkerMetrics:
         )
         self.video_buffer = self._gauge("worker_video_buffer_bytes", "Pictures waiting out the delay")
         self.output_media = self._gauge("worker_output_media_ms", "Media time that last left")
+        self.output_live = self._gauge(
+            "worker_output_live", "Whether each language's output is published", ["output"]
+        )
+        self.output_sent = self._gauge(
+            "worker_output_sent_media_ms", "Media time that each language's output last sent", ["output"]
+        )
+        self._outputs: set[str] = set()
+        self.language_fragments = Counter(
+            "worker_language_fragments",
+            "Fragments decided in each language beside the first, by the rung that went to air",
+            ["language", "rung"],
+            registry=self.registry,
+        )
         self.input_absent = self._gauge("worker_input_absent_ms", "How long no media has arrived")
         self.drift = self._gauge(
             "worker_publisher_drift_ppm", "How much slower than this host the publisher runs"
@@ -58,8 +72,8 @@ class WorkerMetrics:
             registry=self.registry,
         )
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, registry=self.registry)
+    def _gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
 
     def serve(self, host: str, port: int) -> int:
         """Open the endpoint; returns its port.
@@ -85,6 +99,8 @@ class WorkerMetrics:
         self.fragments.labels(rung=rung).inc()
         if rung != "dub":
             self.fallback.labels(reason=str(event.get("reason") or "unknown")[:64]).inc()
+        for language, entry in (event.get("languages") or {}).items():
+            self.language_fragments.labels(language=language, rung=entry["rung"]).inc()
         sent_ns, ready_ns = event.get("sent_ns"), event.get("ready_ns")
         if isinstance(sent_ns, int) and isinstance(ready_ns, int):
             self.rtt.observe((ready_ns - sent_ns) / 1_000_000)
@@ -92,6 +108,16 @@ class WorkerMetrics:
     def count_failure(self, side: str) -> None:
         """Count a session on side `ingest` or `egress` that GStreamer reported an error for."""
         self.gst_errors.labels(side=side).inc()
+
+    def observe_outputs(self, outputs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Show how each language's output is doing; one that is gone leaves no figure behind."""
+        for gone in self._outputs - set(outputs):
+            self.output_live.remove(gone)
+            self.output_sent.remove(gone)
+        self._outputs = set(outputs)
+        for output, figures in outputs.items():
+            self.output_live.labels(output=output).set(figures["state"] == "live")
+            self.output_sent.labels(output=output).set(figures["sent_media_ms"] or 0)
 
     def observe_figures(self, figures: dict[str, Any], breaker: BreakerState, *, sessions: int) -> None:
         """Show the figures of one progress report."""

@@ -86,3 +86,27 @@ class RecordedPublisher:
     def close(self) -> None:
         """As `Publisher.close`."""
         self._publisher.close()
+
+
+class Recordings:
+    """One file per track beside each other: `out.flv`, `out-fr.flv`; none without a path."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._files: dict[str, FlvFile] = {}
+        # Opened at once: a folder that cannot be written is told at the start.
+        if path is not None:
+            self._files[""] = FlvFile(path)
+
+    def recorded(self, track: str, publisher: Publisher) -> Publisher:
+        """`publisher`, with what it sends also written to the track's file."""
+        if self._path is None:
+            return publisher
+        if track not in self._files:
+            self._files[track] = FlvFile(self._path.with_stem(f"{self._path.stem}-{track}"))
+        return RecordedPublisher(publisher, self._files[track])
+
+    def close(self) -> None:
+        """Close every file."""
+        for file in self._files.values():
+            file.close()

@@ -13,8 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livedub.errors import ConfigurationError
 from livedub.settings import explain
-from livedub.sts.contract import STREAM_ID_PATTERN, VOICE_PATTERN
-from livedub.supervision.stream_settings import HOT_FIELDS
+from livedub.sts.contract import STREAM_ID_PATTERN, VOICE_PATTERN, Target
+from livedub.supervision.stream_settings import HOT_FIELDS, MAX_MORE_TARGETS, languages_named_twice
 from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.delay import fragment_max_ns
 from livedub.timeline.fragmenter import FragmenterConfig
@@ -63,11 +63,17 @@ class WorkerSettings(BaseSettings):
         pattern=rf"^$|{VOICE_PATTERN}",
         description="Voice of the dub, such as `en/af_heart`; empty takes the service's default.",
     )
-
+    more_targets: list[Target] = Field(
+        default=[],
+        max_length=MAX_MORE_TARGETS,
+        description="More languages, each published beside the output as `<output>-<language>`: a JSON list such as "
+        '`[{"language": "fr", "voice": ""}]`, each with a `glossary` of its own if need be.',
+    )
     glossary: dict[str, str] = Field(
         default_factory=dict[str, str],
         max_length=500,
-        description="Words and how they are translated, as a JSON object; empty leaves it to the service.",
+        description="Words and how they are translated into WORKER_TARGET_LANGUAGE, as a JSON object; empty leaves it "
+        "to the service. A word that is its own translation stays as it is in every language.",
     )
 
     delay_ms: int = Field(
@@ -134,7 +140,13 @@ class WorkerSettings(BaseSettings):
     )
     recording_path: Path | None = Field(
         default=None,
-        description="FLV file that gets what is sent, tag for tag; empty (default) records nothing.",
+        description="FLV file that gets what is sent, tag for tag; another language's is called after it, as in "
+        "`out-fr.flv`. Empty (default) records nothing.",
+    )
+    subtitles_dir: Path | None = Field(
+        default=None,
+        description="Folder for live subtitles, STREAM_ID/LANGUAGE.vtt, on the output's clock; empty (default) writes "
+        "none.",
     )
     forward_url: str = Field(
         default="",
@@ -222,6 +234,11 @@ class WorkerSettings(BaseSettings):
                 f"WORKER_VOICE {self.voice!r} does not speak WORKER_TARGET_LANGUAGE {self.target_language!r}: "
                 "a voice id starts with its language"
             )
+        twice = languages_named_twice(self.target_language, self.more_targets)
+        if twice:
+            raise ValueError(
+                f"WORKER_MORE_TARGETS and WORKER_TARGET_LANGUAGE {self.target_language!r} name {twice} more than once"
+            )
         return self
 
     @property
@@ -233,6 +250,10 @@ class WorkerSettings(BaseSettings):
     def output(self) -> Endpoint:
         """Where to publish."""
         return parse_endpoint("WORKER_OUTPUT_URL", self.output_url, ("rtmp", "rtmps"))
+
+    def output_of(self, track: str) -> Endpoint:
+        """Where a track of the dub is published: the output itself for the first, a neighbour for a language."""
+        return self.output.beside(f"-{track}") if track else self.output
 
     @property
     def forward(self) -> Endpoint | None:

@@ -6,17 +6,19 @@ Single-threaded and without a clock of its own: the caller passes local time, so
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples
+from livedub.dubbing.config import FIRST_TRACK
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S, samples_to_ns
 from media_edge.worker.audio_input import AudioInput
-from media_edge.worker.egress import Egress, EgressState, in_sending_order
+from media_edge.worker.egress import Egress, EgressState
 from media_edge.worker.ingest import IngestKeeper
 from media_edge.worker.input_timeline import InputTimeline
-from media_edge.worker.mixer import BlockSource, DeadlineMixer
+from media_edge.worker.mixer import BlockSource
+from media_edge.worker.output import AudioEncoder, Output, StreamTiming
+from media_edge.worker.side_outputs import OutputStatus, SideOutputs
 from media_edge.worker.stream_state import StreamState
 from media_edge.worker.units import Arrival, AudioFormat, AudioUnit, VideoFormat, VideoUnit
 from media_edge.worker.video_delay import VideoDelayLine
@@ -31,10 +33,16 @@ _SHORTEST_TICK_NS = 5 * NS_PER_MS
 _INPUT_PAUSE_NS = 1_500 * NS_PER_MS
 _TRACK_PATIENCE_NS = 5 * NS_PER_S
 _PLAYOUT_MARGIN_NS = 200 * NS_PER_MS
+_LAST_OUTPUT_PATIENCE_NS = NS_PER_S
 
 
-class Dubbing(BlockSource, Protocol):
+class Dubbing(Protocol):
     """The dubbing session as the worker uses it."""
+
+    @property
+    def tracks(self) -> Mapping[str, BlockSource]:
+        """What to publish: the first language's blocks, and those of each other language by its code."""
+        ...
 
     def push(self, position: int, samples: Samples) -> None:
         """Take (n, 2) samples at an absolute position."""
@@ -43,50 +51,6 @@ class Dubbing(BlockSource, Protocol):
     def end_of_input(self) -> None:
         """No more input for now."""
         ...
-
-
-class AudioEncoder(Protocol):
-    """A continuous AAC track."""
-
-    @property
-    def codec_data(self) -> bytes:
-        """The AudioSpecificConfig."""
-        ...
-
-    @property
-    def next_position(self) -> int:
-        """Position of the first sample of the frame `pull` returns next."""
-        ...
-
-    def push(self, samples: Samples) -> None:
-        """Append samples."""
-        ...
-
-    def pull(self) -> list[tuple[int, bytes]]:
-        """Frames ready now, each with its position."""
-        ...
-
-    def close(self) -> None:
-        """Free it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class StreamTiming:
-    """D and how long before the air a block is mixed."""
-
-    delay_ns: int
-    mixer_lead_ns: int
-
-
-@dataclass(slots=True)
-class _Output:
-    """What exists once the first session is anchored."""
-
-    mixer: DeadlineMixer
-    encoder: AudioEncoder
-    format: AudioFormat | None = None
-    connect_at_ns: int = 0
 
 
 class Stream:
@@ -107,8 +71,9 @@ class Stream:
         video: VideoDelayLine,
         dubbing: Dubbing,
         make_encoder: Callable[[int], AudioEncoder],
-        egress: Egress,
+        make_egress: Callable[[str], Egress],
     ) -> None:
+        """`make_egress` makes the egress of a track of the dub: of the first at once, of others as they come."""
         self._timing = timing
         self._timeline = timeline
         self._ingest = ingest
@@ -116,8 +81,9 @@ class Stream:
         self._video = video
         self._dubbing = dubbing
         self._make_encoder = make_encoder
-        self._egress = egress
-        self._output: _Output | None = None
+        self._egress = make_egress(FIRST_TRACK)
+        self._first: Output | None = None
+        self._others = SideOutputs(self._begin_output, make_egress)
         self._session = 0
         self._session_began_ns = 0
         self._input_open = False
@@ -126,26 +92,40 @@ class Stream:
         self._formats: dict[str, VideoFormat | AudioFormat] = {}
         self._draining_until_ns: int | None = None
         self._finishing = False
+        self._first_finished_ns: int | None = None
+
+    @property
+    def egress(self) -> Egress:
+        """The first language's."""
+        return self._egress
 
     @property
     def rung(self) -> str:
-        """The rung on the air; empty before the first block."""
-        return self._output.mixer.rung if self._output else ""
+        """The rung on the air in the first language; empty before the first block."""
+        return self._first.rung if self._first else ""
 
     @property
     def mixed_media_ns(self) -> int | None:
         """Media time up to which blocks were mixed; None before the first."""
-        return samples_to_ns(self._output.mixer.position, PROGRAMME_RATE_HZ) if self._output else None
+        return samples_to_ns(self._first.position, PROGRAMME_RATE_HZ) if self._first else None
+
+    def outputs(self, now_ns: int) -> list[OutputStatus]:
+        """How each language's output is doing, the first one's first."""
+        rung, egress = self.rung, self._egress
+        first = OutputStatus(
+            FIRST_TRACK, egress.state, egress.sent_media_ns, egress.failing_for_ns(now_ns), rung
+        )
+        return [first, *self._others.statuses(now_ns)]
 
     def state(self, now_ns: int) -> StreamState:
-        """What the stream is doing."""
+        """What the stream is doing; judged by the first language's output."""
         if self._finishing:
-            return StreamState.ENDED if self._egress.finished else StreamState.DRAINING
+            return StreamState.ENDED if self._has_ended(now_ns) else StreamState.DRAINING
         if self._draining_until_ns is not None:
             return StreamState.DRAINING
-        if self._output is None:
+        if self._first is None:
             return StreamState.WAITING
-        if now_ns < self._output.connect_at_ns + _CONNECT_AHEAD_NS:
+        if now_ns < self._first.connect_at_ns + _CONNECT_AHEAD_NS:
             return StreamState.BUFFERING
         if self._egress.state is not EgressState.LIVE:
             return StreamState.OUTPUT_DOWN
@@ -154,28 +134,36 @@ class Stream:
     def next_tick_ns(self, now_ns: int) -> int:
         """When to tick next: at the deadline of the next block, which is also often enough for everything else."""
         latest_ns = now_ns + _LONGEST_TICK_NS
-        if self._output is None or self._finishing:
+        if self._first is None or self._finishing:
             return latest_ns
-        return min(latest_ns, max(now_ns + _SHORTEST_TICK_NS, self._output.mixer.next_deadline_ns()))
+        return min(latest_ns, max(now_ns + _SHORTEST_TICK_NS, self._first.next_deadline_ns()))
 
     def tick(self, now_ns: int) -> None:
         """Do everything that is due."""
         self._take_input(now_ns)
-        if self._output is None:
+        first = self._first
+        if first is None:
             if self._draining_until_ns is not None:
                 self._finishing = True
             return
-        self._send(self._output, now_ns)
+        if self._draining_until_ns is None:
+            self._others.follow(self._dubbing.tracks, first, now_ns)
+        self._send(first, now_ns)
         if self._finishing:
             self._egress.tick(now_ns)
+            self._others.tick_egress(now_ns)
+            if self._first_finished_ns is None and self._egress.finished:
+                self._first_finished_ns = now_ns
             return
-        self._output.mixer.advance(now_ns)
-        if now_ns >= self._output.connect_at_ns:
+        first.advance(now_ns)
+        self._others.advance(now_ns)
+        if now_ns >= first.connect_at_ns:
             self._egress.tick(now_ns)
+        self._others.tick_egress(now_ns)
         self._end_drain(now_ns)
 
     def drain(self, now_ns: int) -> None:
-        """Take no more input; what is buffered plays out, then the output ends."""
+        """Take no more input; what is buffered plays out, then the outputs end."""
         if self._draining_until_ns is not None:
             return
         self._ingest.stop()
@@ -190,9 +178,17 @@ class Stream:
         """Free everything at once."""
         self._ingest.stop()
         self._audio.close()
-        if self._output is not None:
-            self._output.encoder.close()
+        if self._first is not None:
+            self._first.close()
         self._egress.close()
+        self._others.close()
+
+    def _has_ended(self, now_ns: int) -> bool:
+        """Whether every output has played out; the first one's end waits for no other for long."""
+        if not self._egress.finished:
+            return False
+        waited_ns = 0 if self._first_finished_ns is None else now_ns - self._first_finished_ns
+        return self._others.finished or waited_ns > _LAST_OUTPUT_PATIENCE_NS
 
     def _take_input(self, now_ns: int) -> None:
         arrivals = self._ingest.tick(now_ns)
@@ -226,42 +222,38 @@ class Stream:
         else:
             self._tell_format("Audio", unit.format)
             self._audio.push(unit)
-        if self._output is None:
-            self._output = self._start_output()
+        if self._first is None:
+            self._first = self._start_output()
 
-    def _start_output(self) -> _Output:
-        clock, timing = self._timeline.clock, self._timing
-        first_ns = self._timeline.first_media_ns
-        mixer = DeadlineMixer(
-            self._dubbing,
-            clock,
-            self._encode,
-            first_media_ns=first_ns,
-            delay_ns=timing.delay_ns,
-            lead_ns=timing.mixer_lead_ns,
-        )
-        return _Output(
-            mixer,
-            self._make_encoder(mixer.position),
-            connect_at_ns=clock.local_ns(first_ns) + timing.delay_ns - _CONNECT_AHEAD_NS,
+    def _start_output(self) -> Output:
+        connect_at_ns = self._timeline.clock.local_ns(self._timeline.first_media_ns) + self._timing.delay_ns
+        return self._begin_output(
+            self._dubbing.tracks[FIRST_TRACK], self._egress, connect_at_ns - _CONNECT_AHEAD_NS, None
         )
 
-    def _encode(self, samples: Samples) -> None:
-        if self._output is not None:
-            self._output.encoder.push(samples)
+    def _begin_output(
+        self, source: BlockSource, egress: Egress, connect_at_ns: int, beside: Output | None
+    ) -> Output:
+        return Output(
+            source,
+            self._timeline.clock,
+            egress,
+            self._make_encoder,
+            timing=self._timing,
+            first_media_ns=self._timeline.first_media_ns,
+            connect_at_ns=connect_at_ns,
+            beside=beside,
+        )
 
-    def _send(self, output: _Output, now_ns: int) -> None:
-        frames = output.encoder.pull()
-        if not frames:
-            return
-        if output.format is None:
-            output.format = AudioFormat(output.encoder.codec_data)
-        audio = [
-            AudioUnit(samples_to_ns(position, PROGRAMME_RATE_HZ), data, output.format)
-            for position, data in frames
-        ]
-        video = self._video.take_before(samples_to_ns(output.encoder.next_position, PROGRAMME_RATE_HZ))
-        self._egress.send(in_sending_order(video, audio), now_ns)
+    def _send(self, first: Output, now_ns: int) -> None:
+        audio = first.encoded()
+        others = self._others.encoded()
+        # One delay line serves all: a picture leaves it when the output that is furthest needs it.
+        furthest = max([first.next_position, *self._others.next_positions()])
+        pictures = self._video.take_before(samples_to_ns(furthest, PROGRAMME_RATE_HZ))
+        first.show(pictures)
+        first.send(audio, now_ns)
+        self._others.send(pictures, others, now_ns)
 
     def _close_input(self) -> None:
         if self._input_open:
@@ -272,6 +264,7 @@ class Stream:
         if self._draining_until_ns is not None and now_ns >= self._draining_until_ns:
             self._finishing = True
             self._egress.finish()
+            self._others.finish()
 
     def _tell_format(self, track: str, media_format: VideoFormat | AudioFormat) -> None:
         before = self._formats.get(track)

@@ -18,6 +18,7 @@ from typing import Any
 from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.dubbing.event_log import EventLogFile
 from livedub.errors import ConfigurationError, InvalidInputError, MissingPrerequisiteError
+from livedub.supervision.paths import output_name
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S
 from livedub.timeline.origin import TimelineOrigin, TimelineStore
 from media_edge.worker.assembly import Assembly, assemble, dubbing_config
@@ -30,6 +31,7 @@ from media_edge.worker.metrics import WorkerMetrics
 from media_edge.worker.parentage import die_with_parent
 from media_edge.worker.progress import ProgressWriter
 from media_edge.worker.settings import WorkerSettings, with_hot_changes
+from media_edge.worker.side_outputs import OutputStatus
 from media_edge.worker.stream_state import StreamState
 from media_edge.worker.timeline_file_store import TimelineFileStore
 from media_edge.worker.watchdog import Watchdog, exit_wedged
@@ -74,6 +76,7 @@ class StreamWorker:
         self._next_report_ns = 0
         self._usage = _Usage()
         self._last_sent: tuple[int | None, int] = (None, 0)
+        self._output_states: dict[str, EgressState] = {}
 
     def request_stop(self) -> None:
         """Drain; asked a second time, end at once."""
@@ -208,6 +211,7 @@ class StreamWorker:
             self._tell_session(parts)
             self._next_save_ns = now_ns
         self._tell_state(parts.stream.state(now_ns))
+        self._tell_outputs(parts.stream.outputs(now_ns))
         if now_ns >= self._next_save_ns:
             self._next_save_ns = now_ns + _SAVE_NS
             self._save_origin(parts.timeline.origin)
@@ -248,6 +252,16 @@ class StreamWorker:
                 {"event": "state", "state": state.value, "utc_ms": time.time_ns() // NS_PER_MS}
             )
 
+    def _tell_outputs(self, outputs: list[OutputStatus]) -> None:
+        """Each change of each language's output; none but the first has a say in how the worker ends."""
+        states = {output.track: output.state for output in outputs}
+        for track in {**states, **self._output_states}:
+            state = states.get(track)
+            if state is not self._output_states.get(track):
+                told = state.value if state else "removed"
+                self._progress.write({"event": "output", "output": output_name(track), "state": told})
+        self._output_states = states
+
     def _report(self, parts: Assembly, now_ns: int) -> None:
         cpu_percent, rss_bytes = self._usage.sample(now_ns)
         clock = parts.timeline.clock
@@ -263,8 +277,18 @@ class StreamWorker:
             "cpu_percent": cpu_percent,
             "rss_bytes": rss_bytes,
         }
+        outputs = {
+            output_name(output.track): {
+                "state": output.state.value,
+                "sent_media_ms": _ms(output.sent_media_ns),
+                "failing_ms": output.failing_ns // NS_PER_MS,
+                "rung": output.rung,
+            }
+            for output in parts.stream.outputs(now_ns)
+        }
+        self._metrics.observe_outputs(outputs)
         self._metrics.observe_figures(figures, parts.sts.breaker_state, sessions=parts.timeline.sessions)
-        self._progress.write({"event": "progress", "rung": parts.stream.rung, **figures})
+        self._progress.write({"event": "progress", "rung": parts.stream.rung, **figures, "outputs": outputs})
 
     def tell_end(self, code: ExitCode) -> None:
         """Write the last lines of event log and progress."""

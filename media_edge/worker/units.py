@@ -17,6 +17,9 @@ class VideoFormat:
         return f"H.264 {self.width}x{self.height}" if self.width else "H.264"
 
 
+AAC_FRAME_SAMPLES = 1024
+"""Samples of one frame of AAC-LC, which is what outputs carry (ISO/IEC 14496-3, 4.5.2.1)."""
+
 _AAC_RATES_HZ = (
     96_000,
     88_200,

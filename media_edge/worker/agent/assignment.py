@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from livedub.errors import InvalidInputError
 from livedub.supervision.record import StreamRecord
@@ -84,16 +84,21 @@ def compare(before: Mapping[str, Any], record: StreamRecord) -> SettingsChange:
     if cold or not names:
         return SettingsChange({}, cold)
     whole = _as_worker_reads(record.stream_id, now)
-    return SettingsChange({name: getattr(whole, name) for name in sorted(names)}, ())
+    return SettingsChange(whole.model_dump(mode="json", include=names), ())
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON has them."""
-    return {
-        name: dict(value) if isinstance(value, Mapping) else value  # pyright: ignore[reportUnknownArgumentType]
-        for name, value in settings.items()
-        if value is not None
-    }
+    return {name: _plain_value(value) for name, value in settings.items() if value is not None}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[str, Any]", value)
+        return {name: _plain_value(entry) for name, entry in entries.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_value(entry) for entry in cast("Sequence[Any]", value)]
+    return value
 
 
 def _as_worker_reads(stream_id: str, settings: Mapping[str, Any]) -> WorkerSettings:

@@ -48,6 +48,14 @@ class AgentMetrics:
             for name, text in _FIGURES.items()
         }
 
+        self._outputs_live = Gauge(
+            "agent_worker_output_live",
+            "Whether each language's output of each worker is published",
+            ["stream_id", "output"],
+            registry=self.registry,
+        )
+        self._outputs: dict[str, set[str]] = {}
+
     def serve(self, host: str, port: int) -> int:
         """Open the endpoint; returns its port.
 
@@ -72,8 +80,18 @@ class AgentMetrics:
             value = event.get(name)
             if isinstance(value, int | float):
                 gauge.labels(stream_id=stream_id).set(value)
+        self._observe_outputs(stream_id, event.get("outputs") or {})
 
     def forget_worker(self, stream_id: str) -> None:
         """The worker is gone, and so are its figures."""
         for gauge in self._figures.values():
             gauge.remove_by_labels({"stream_id": stream_id})
+        self._observe_outputs(stream_id, {})
+
+    def _observe_outputs(self, stream_id: str, outputs: Mapping[str, Mapping[str, Any]]) -> None:
+        for gone in self._outputs.pop(stream_id, set()) - set(outputs):
+            self._outputs_live.remove(stream_id, gone)
+        if outputs:
+            self._outputs[stream_id] = set(outputs)
+        for output, figures in outputs.items():
+            self._outputs_live.labels(stream_id=stream_id, output=output).set(figures.get("state") == "live")

@@ -6,8 +6,8 @@ from livedub.audio.pcm import PROGRAMME_CHANNELS, PROGRAMME_RATE_HZ, Samples
 from livedub.errors import LivedubError
 from media_edge.worker.gst.pipeline import Pipeline, buffer_bytes
 from media_edge.worker.gst.typelibs import Gst
+from media_edge.worker.units import AAC_FRAME_SAMPLES
 
-AAC_FRAME_SAMPLES = 1024
 ENCODER_PRIMING_SAMPLES = 1024
 """Samples of silence the encoder puts before the first one it is given (measured; a test keeps watch)."""
 

@@ -12,6 +12,7 @@ from media_edge.worker.gst.typelibs import Gst
 _CONNECT_TIMEOUT_S = 5
 _CHUNK_BYTES = 60_000
 """RTMP chunk size: the default of 128 would cut one picture into hundreds of pieces."""
+_CLOSE_WAIT_S = 0.2
 _GROUP_NS = 25_000_000
 """Tags due within this time leave together, at the middle of it: each wake-up of the sink costs more than a tag."""
 
@@ -24,7 +25,9 @@ class RtmpPublisher:
     caller hands over ahead of time, and would then stall or drop.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, patient: bool = True) -> None:
+        """`patient`: whether `close` waits a moment for the disconnection, which a stuck socket draws out."""
+        self._close_wait_s = _CLOSE_WAIT_S if patient else 0.0
         self._pipeline = Pipeline(
             "appsrc name=tags format=time max-bytes=0 max-buffers=0 max-time=0 caps=video/x-flv "
             f"! rtmp2sink host={quote(endpoint.host)} port={endpoint.port} scheme={endpoint.scheme} "
@@ -75,8 +78,8 @@ class RtmpPublisher:
         return self._source.get_property("current-level-buffers")
 
     def close(self) -> None:
-        """Disconnect at once; may take as long as a socket needs to be shut down."""
-        self._pipeline.stop()
+        """Disconnect at once."""
+        self._pipeline.stop(self._close_wait_s)
 
 
 def _neighbours(tags: Sequence[DueTag]) -> Iterator[list[DueTag]]:

@@ -23,7 +23,9 @@ from media_edge.worker.egress import DueTag, Egress
 from media_edge.worker.flv import FlvTag, TagType, read_tags
 from media_edge.worker.ingest import IngestKeeper
 from media_edge.worker.input_timeline import InputTimeline
-from media_edge.worker.stream import Stream, StreamTiming
+from media_edge.worker.mixer import BlockSource
+from media_edge.worker.output import StreamTiming
+from media_edge.worker.stream import Stream
 from media_edge.worker.units import (
     Arrival,
     AudioFormat,
@@ -158,10 +160,11 @@ class ClickEncoder:
 
 
 class Delay:
-    """The dubbing session's stand-in: the programme itself."""
+    """The dubbing session's stand-in: the programme itself, in every language."""
 
     def __init__(self) -> None:
         self._ring = SampleRing(60 * 48_000, 2)
+        self.tracks: dict[str, BlockSource] = {"": self}
         self.ends_of_input = 0
         self.pushed_samples = 0
 
@@ -187,12 +190,13 @@ class Sent:
 class Wire:
     """A publishing session of this world; it ends when the world breaks or refuses it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, track: str) -> None:
         self._world = world
+        self.track = track
         self._queue: list[tuple[int, bytes]] = []
         self._eos = False
         self.closed = False
-        self.failure: str | None = "refused" if world.output_refused() else None
+        self.failure: str | None = "refused" if world.output_refused(track) else None
 
     def push(self, tags: Sequence[DueTag]) -> None:
         assert not self.closed
@@ -200,14 +204,14 @@ class Wire:
 
     def poll(self) -> None:
         now_ns = self._world.now_ns
-        if self._world.output_refused() and not self.failure:
+        if self._world.output_refused(self.track) and not self.failure:
             self.failure = "connection closed remotely"
-        if self.failure or self._world.output_blocked():
+        if self.failure or self._world.output_blocked(self.track):
             return
         while self._queue and self._queue[0][0] <= now_ns:
             due_ns, data = self._queue.pop(0)
             (tag,) = read_tags(data)
-            self._world.sent.append(Sent(tag, max(due_ns, now_ns - TICK_NS)))
+            self._world.sent_by(self.track).append(Sent(tag, max(due_ns, now_ns - TICK_NS)))
 
     def finish(self) -> None:
         self._eos = True
@@ -269,7 +273,11 @@ class World:
         self.sources: list[Source] = []
         self.refusals: list[tuple[int, int]] = []
         self.blocks: list[tuple[int, int]] = []
+        self.other_refusals: dict[str, list[tuple[int, int]]] = {}
+        self.other_blocks: dict[str, list[tuple[int, int]]] = {}
         self.sent: list[Sent] = []
+        """What left through the first language's output."""
+        self.others: dict[str, list[Sent]] = {}
         self.media_zero_ns: int | None = None
         """When the first unit that the worker got had been sent."""
         self.wires: list[Wire] = []
@@ -286,13 +294,6 @@ class World:
         )
         self.video = VideoDelayLine(64 * 1024 * 1024)
         self.audio = AudioInput(ClickDecoder)
-        self.egress = Egress(
-            self._connect,
-            due_ns=lambda media_ns: self.timeline.clock.local_ns(media_ns) + self.delay_ns,
-            delay_ns=self.delay_ns,
-            name="out",
-            on_failure=lambda: None,
-        )
         self.stream = Stream(
             timing=StreamTiming(self.delay_ns, 400 * NS_PER_MS),
             timeline=self.timeline,
@@ -301,8 +302,9 @@ class World:
             video=self.video,
             dubbing=self.dubbing,
             make_encoder=ClickEncoder,
-            egress=self.egress,
+            make_egress=self._make_egress,
         )
+        self.egress = self.stream.egress
 
     def run_until(self, local_ns: int) -> None:
         """Tick as the worker does."""
@@ -310,14 +312,28 @@ class World:
             self.stream.tick(self.now_ns)
             self.now_ns = self.stream.next_tick_ns(self.now_ns)
 
-    def output_refused(self) -> bool:
-        return any(begin <= self.now_ns < end for begin, end in self.refusals)
+    def output_refused(self, track: str = "") -> bool:
+        refusals = self.other_refusals.get(track, []) if track else self.refusals
+        return any(begin <= self.now_ns < end for begin, end in refusals)
 
-    def output_blocked(self) -> bool:
-        return any(begin <= self.now_ns < end for begin, end in self.blocks)
+    def output_blocked(self, track: str = "") -> bool:
+        blocks = self.other_blocks.get(track, []) if track else self.blocks
+        return any(begin <= self.now_ns < end for begin, end in blocks)
 
-    def _connect(self) -> Wire:
-        wire = Wire(self)
+    def sent_by(self, track: str) -> list[Sent]:
+        return self.others.setdefault(track, []) if track else self.sent
+
+    def _make_egress(self, track: str) -> Egress:
+        return Egress(
+            lambda: self._connect(track),
+            due_ns=lambda media_ns: self.timeline.clock.local_ns(media_ns) + self.delay_ns,
+            delay_ns=self.delay_ns,
+            name=f"out-{track}" if track else "out",
+            on_failure=lambda: None,
+        )
+
+    def _connect(self, track: str) -> Wire:
+        wire = Wire(self, track)
         self.wires.append(wire)
         return wire
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -37,6 +38,32 @@ def fragment_event(fragment: DubbingFragment) -> dict[str, Any]:
 
     What is the first track's stands in the line itself, what is another's under `languages`, in the same fields.
     """
+    return {
+        **_shared_event(fragment),
+        **_language_event(fragment, fragment.first),
+        "languages": {
+            track: _language_event(fragment, dub)
+            for track, dub in fragment.dubs.items()
+            if track != FIRST_TRACK
+        },
+    }
+
+
+def language_event(fragment: DubbingFragment, dub: LanguageDub) -> dict[str, Any]:
+    """The line of a fragment as it would be if `dub`'s language were the only one."""
+    return {**_shared_event(fragment), **_language_event(fragment, dub), "languages": {}}
+
+
+def event_in_language(event: Mapping[str, Any], language: str) -> dict[str, Any] | None:
+    """A line of the log as it would be if `language` were the only one; None where it says nothing about it."""
+    if event.get("event") != "fragment" or event.get("target_language") == language:
+        return dict(event)
+    languages: Mapping[str, Mapping[str, Any]] = event.get("languages") or {}
+    entry = languages.get(language)
+    return None if entry is None else {**event, **entry, "languages": {}}
+
+
+def _shared_event(fragment: DubbingFragment) -> dict[str, Any]:
     config, result, transcript = fragment.config, fragment.result, fragment.transcript
     return {
         "event": "fragment",
@@ -54,16 +81,10 @@ def fragment_event(fragment: DubbingFragment) -> dict[str, Any]:
         "deadline_ns": fragment.deadline_ns,
         "stage_timings": result.stage_timings.model_dump() if result else None,
         "models": result.models if result else {},
-        **language_event(fragment, fragment.first),
-        "languages": {
-            track: language_event(fragment, dub)
-            for track, dub in fragment.dubs.items()
-            if track != FIRST_TRACK
-        },
     }
 
 
-def language_event(fragment: DubbingFragment, dub: LanguageDub) -> dict[str, Any]:
+def _language_event(fragment: DubbingFragment, dub: LanguageDub) -> dict[str, Any]:
     """What became of a fragment in one language."""
     outcome = dub.outcome
     samples = outcome.dub if outcome else None

@@ -14,6 +14,11 @@ OUTPUT = "out"
 _PATH = re.compile(r"\Alive/(?P<stream_id>[A-Za-z0-9_-]{1,64})/(?P<name>in|out|out-[a-z]{2,3})\Z")
 
 
+def output_name(language: str = "") -> str:
+    """Name of the output in `language`; without one, of the first language's."""
+    return f"{OUTPUT}-{language}" if language else OUTPUT
+
+
 @dataclass(frozen=True, slots=True)
 class StreamPath:
     """One path: the stream it belongs to and `in`, `out` or `out-<language>`."""

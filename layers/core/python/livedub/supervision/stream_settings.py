@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from livedub.errors import LivedubError
-from livedub.sts.contract import VOICE_PATTERN
+from livedub.sts.contract import VOICE_PATTERN, Target
 from livedub.supervision.journal import noted
 from livedub.supervision.record import Phase, StreamRecord
 
@@ -18,6 +18,7 @@ HOT_FIELDS = frozenset(
         "source_language",
         "target_language",
         "voice",
+        "more_targets",
         "background_gain_db",
         "dub_gain_db",
         "duck_gain_db",
@@ -30,6 +31,9 @@ RESTART_FIELDS = frozenset(
     {"delay_ms", "sts_budget_ms", "fragment_max_ms", "separation", "aac_bitrate", "grace_ms", "forward_url"}
 )
 """A new worker is needed for these. With another D it steps by the difference, on the same timeline."""
+
+MAX_MORE_TARGETS = 15
+"""Languages beside the first: an STS request takes 16."""
 
 _MAX_GLOSSARY = 500
 _Term = Annotated[str, Field(min_length=1, max_length=200)]
@@ -46,6 +50,12 @@ class SettingsError(LivedubError):
         self.status = 409 if code == "RESTART_REQUIRED" else 422
 
 
+def languages_named_twice(target_language: str | None, more_targets: Sequence[Target]) -> str:
+    """The languages that are asked for more than once, in words; empty where there are none."""
+    languages = [target_language, *(target.language for target in more_targets)]
+    return ", ".join(sorted({it for it in languages if it and languages.count(it) > 1}))
+
+
 class StreamSettings(BaseModel):
     """Settings of one stream; bounds are the worker's."""
 
@@ -54,6 +64,7 @@ class StreamSettings(BaseModel):
     source_language: Annotated[str, Field(pattern=r"^(auto|[a-z]{2,3})$")] | None = None
     target_language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None
     voice: Annotated[str, Field(pattern=rf"^$|{VOICE_PATTERN}")] | None = None
+    more_targets: Annotated[list[Target], Field(max_length=MAX_MORE_TARGETS)] | None = None
     background_gain_db: Annotated[float, Field(ge=-60, le=12)] | None = None
     dub_gain_db: Annotated[float, Field(ge=-30, le=12)] | None = None
     duck_gain_db: Annotated[float, Field(ge=-60, le=0)] | None = None
@@ -77,6 +88,13 @@ class StreamSettings(BaseModel):
     def _voice_speaks_the_language(self) -> StreamSettings:
         if self.voice and self.target_language and self.voice.split("/", 1)[0] != self.target_language:
             raise ValueError(f"voice {self.voice!r} does not speak target_language {self.target_language!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _each_language_once(self) -> StreamSettings:
+        twice = languages_named_twice(self.target_language, self.more_targets or [])
+        if twice:
+            raise ValueError(f"more_targets and target_language name {twice} more than once")
         return self
 
     def chosen(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from livedub.timeline.clock import NS_PER_MS
 
 LINE_CHARACTERS = 42
 LINES = 2
+HEADER = "WEBVTT\n"
+_TIMING = re.compile(r"(\d{2,}):(\d\d):(\d\d)\.(\d{3}) --> (\d{2,}):(\d\d):(\d\d)\.(\d{3})")
 _SHORTEST_NS = 800 * NS_PER_MS
 
 
@@ -38,30 +41,49 @@ def cues_from_events(
         recording_start_ns: output timestamp at the recording's time 0.
     """
     shift_ns = delay_ns - recording_start_ns
-    cues: list[Cue] = []
-    for event in events:
-        text = " ".join(str(event.get("translated_text") or "").split())
-        if event.get("event") != "fragment" or not text:
-            continue
-        start_ns, end_ns = _shown(event)
-        cue = Cue(
-            max(0, start_ns + shift_ns), max(end_ns + shift_ns, start_ns + shift_ns + _SHORTEST_NS), text
-        )
-        if cue.end_ns > cue.start_ns:
-            cues.append(cue)
-    return sorted(cues, key=lambda cue: cue.start_ns)
+    cues = (cue_from_event(event, shift_ns) for event in events if event.get("event") == "fragment")
+    return sorted((cue for cue in cues if cue is not None), key=lambda cue: cue.start_ns)
+
+
+def cue_from_event(event: Mapping[str, Any], shift_ns: int) -> Cue | None:
+    """What one fragment's line of the event log puts on screen; None where that is nothing.
+
+    Args:
+        event: the line, or a language's entry in it together with the fragment's own fields.
+        shift_ns: from the log's media times to the cue's clock.
+    """
+    text = " ".join(str(event.get("translated_text") or "").split())
+    if not text:
+        return None
+    start_ns, end_ns = _shown(event)
+    cue = Cue(max(0, start_ns + shift_ns), max(end_ns + shift_ns, start_ns + shift_ns + _SHORTEST_NS), text)
+    return cue if cue.end_ns > cue.start_ns else None
 
 
 def render_webvtt(cues: Iterable[Cue]) -> str:
     """The text of a .vtt file: cues in order, each of at most two lines, none on screen together with the next."""
     parts = [part for cue in sorted(cues, key=lambda cue: cue.start_ns) for part in split_cue(cue)]
     shown = [replace(cue, end_ns=min(cue.end_ns, after.start_ns)) for cue, after in pairwise(parts)]
-    blocks = [
-        f"{_timestamp(cue.start_ns)} --> {_timestamp(cue.end_ns)}\n{_escaped(cue.text)}\n"
-        for cue in [*shown, *parts[-1:]]
-        if cue.end_ns - cue.start_ns >= NS_PER_MS
+    blocks = [render_block(cue) for cue in [*shown, *parts[-1:]] if cue.end_ns - cue.start_ns >= NS_PER_MS]
+    return "\n".join([HEADER, *blocks])
+
+
+def render_block(cue: Cue) -> str:
+    """One cue as it stands in a .vtt file; an empty line separates it from its neighbours."""
+    return f"{_timestamp(cue.start_ns)} --> {_timestamp(cue.end_ns)}\n{_escaped(cue.text)}\n"
+
+
+def read_timing(line: str) -> tuple[int, int] | None:
+    """Start and end (nanoseconds) in the timing line of a block that `render_block` wrote; None for another line."""
+    found = _TIMING.fullmatch(line)
+    if found is None:
+        return None
+    numbers = [int(text) for text in found.groups()]
+    times_ms = [
+        ((hours * 60 + minutes) * 60 + seconds) * 1_000 + ms
+        for hours, minutes, seconds, ms in (numbers[:4], numbers[4:])
     ]
-    return "\n".join(["WEBVTT\n", *blocks])
+    return times_ms[0] * NS_PER_MS, times_ms[1] * NS_PER_MS
 
 
 def split_cue(cue: Cue) -> list[Cue]:
