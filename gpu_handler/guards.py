@@ -35,7 +35,8 @@ class Verdict(str, Enum):
 class GuardLimits:
     """Thresholds; the first four are about the recogniser's own doubts, the others about plausibility.
 
-    `weak_voice_ms`: with less detected voice than this, the recogniser must be sure of itself.
+    `weak_voice_ms`, `weak_voice_share`: with less detected voice than this, in all or as a share of the fragment,
+    the recogniser must be sure of itself.
     """
 
     min_voice_ms: int = 150
@@ -43,6 +44,7 @@ class GuardLimits:
     no_speech_log_probability: float = -0.7
     min_log_probability: float = -1.0
     weak_voice_ms: int = 500
+    weak_voice_share: float = 0.12
     weak_voice_log_probability: float = -0.6
     max_compression_ratio: float = 2.2
     max_repeats: int = 3
@@ -52,6 +54,9 @@ class GuardLimits:
 
 
 DEFAULT_LIMITS = GuardLimits()
+
+_SHORTEST_TO_DEFLATE = 40
+"""Bytes: a shorter text deflates badly whatever it says."""
 
 _WORD = re.compile(r"[^\W_]+(?:['\N{RIGHT SINGLE QUOTATION MARK}][^\W_]+)*")
 
@@ -135,6 +140,13 @@ _KNOWN_PHRASES = {
         "inscreva se no canal",
         "música",
     ),
+    "ja": ("ご視聴ありがとうございました", "ありがとうございました"),
+    "ko": ("시청해주셔서 감사합니다", "시청해 주셔서 감사합니다", "감사합니다"),
+    "nl": ("bedankt voor het kijken", "ondertiteld door de amara org gemeenschap"),
+    "pl": ("dziękuję za uwagę", "dziękuję za oglądanie"),
+    "ru": ("продолжение следует", "спасибо за просмотр", "субтитры сделал dimatorzok"),
+    "tr": ("izlediğiniz için teşekkür ederim",),
+    "zh": ("谢谢观看", "謝謝觀看", "请不吝点赞 订阅 转发 打赏支持明镜与点点栏目"),
 }
 """What Whisper says when nobody speaks, by language, as lower-case words. Compared with whole utterances only."""
 
@@ -146,12 +158,19 @@ _SURE_LOG_PROBABILITY = -0.35
 """A stock phrase is believed from here on, where the voice detector hears enough voice as well."""
 
 
-def judge(recognition: Recognition, *, voice_ms: int, limits: GuardLimits = DEFAULT_LIMITS) -> Verdict:
+def judge(
+    recognition: Recognition,
+    *,
+    voice_ms: int,
+    fragment_ms: int | None = None,
+    limits: GuardLimits = DEFAULT_LIMITS,
+) -> Verdict:
     """Whether somebody said what the recogniser heard.
 
     Args:
         recognition: its text and its confidence figures (a figure that is None convicts nobody).
         voice_ms: how long the voice detector heard speech in the fragment.
+        fragment_ms: how long the fragment is; None leaves the share of voice out.
         limits: thresholds.
     """
     if voice_ms < limits.min_voice_ms:
@@ -159,15 +178,18 @@ def judge(recognition: Recognition, *, voice_ms: int, limits: GuardLimits = DEFA
     words = words_of(recognition.text)
     if not words:
         return Verdict.EMPTY
-    if _doubtful(recognition, voice_ms, limits):
+    weak = voice_ms < max(limits.weak_voice_ms, limits.weak_voice_share * (fragment_ms or 0))
+    if _doubtful(recognition, limits, weak=weak):
         return Verdict.NO_SPEECH if _says_no_speech(recognition, limits) else Verdict.LOW_CONFIDENCE
-    return _plausibility(recognition, words, voice_ms, limits)
+    return _plausibility(recognition, words, voice_ms, limits, weak=weak)
 
 
-def _plausibility(recognition: Recognition, words: list[str], voice_ms: int, limits: GuardLimits) -> Verdict:
-    if is_repetitive(recognition.text, limits):
+def _plausibility(
+    recognition: Recognition, words: list[str], voice_ms: int, limits: GuardLimits, *, weak: bool
+) -> Verdict:
+    if is_repetitive(recognition.text, limits) or _deflates_too_well(recognition, limits):
         return Verdict.REPETITION
-    if _is_known_phrase(recognition, words, voice_ms, limits):
+    if _is_known_phrase(recognition, words, weak=weak):
         return Verdict.KNOWN_PHRASE
     if len(words) > 2 and len(words) / (voice_ms / 1000) > limits.max_words_per_second:
         return Verdict.TOO_FAST
@@ -212,7 +234,20 @@ def is_repetitive(text: str, limits: GuardLimits = DEFAULT_LIMITS) -> bool:
         if _longest_run(words, length) > allowed:
             return True
     data = text.encode()
-    return len(data) > 40 and len(data) / len(zlib.compress(data)) > limits.max_compression_ratio
+    return (
+        len(data) > _SHORTEST_TO_DEFLATE
+        and len(data) / len(zlib.compress(data)) > limits.max_compression_ratio
+    )
+
+
+def _deflates_too_well(recognition: Recognition, limits: GuardLimits) -> bool:
+    """By the recogniser's own figure: it is of all that was decoded, of which the text may be a part."""
+    ratio = recognition.compression_ratio
+    return (
+        ratio is not None
+        and ratio > limits.max_compression_ratio
+        and len(recognition.text.encode()) > _SHORTEST_TO_DEFLATE
+    )
 
 
 def _longest_run(words: list[str], length: int) -> int:
@@ -231,19 +266,17 @@ def _says_no_speech(recognition: Recognition, limits: GuardLimits) -> bool:
     return (recognition.no_speech_probability or 0.0) > limits.no_speech_probability
 
 
-def _doubtful(recognition: Recognition, voice_ms: int, limits: GuardLimits) -> bool:
+def _doubtful(recognition: Recognition, limits: GuardLimits, *, weak: bool) -> bool:
     confidence = recognition.average_log_probability
     if confidence is None:
         return False
-    needed = (
-        limits.weak_voice_log_probability if voice_ms < limits.weak_voice_ms else limits.min_log_probability
-    )
+    needed = limits.weak_voice_log_probability if weak else limits.min_log_probability
     if _says_no_speech(recognition, limits):
         needed = max(needed, limits.no_speech_log_probability)
     return confidence < needed
 
 
-def _is_known_phrase(recognition: Recognition, words: list[str], voice_ms: int, limits: GuardLimits) -> bool:
+def _is_known_phrase(recognition: Recognition, words: list[str], *, weak: bool) -> bool:
     if _CREDITS.search(recognition.text):
         return True
     spoken = " ".join(words)
@@ -252,4 +285,4 @@ def _is_known_phrase(recognition: Recognition, words: list[str], voice_ms: int, 
         return False
     confidence = recognition.average_log_probability
     sure = confidence is None or confidence >= _SURE_LOG_PROBABILITY
-    return not (sure and voice_ms >= limits.weak_voice_ms)
+    return not sure or weak

@@ -91,6 +91,28 @@ def test_credits_are_never_speech(text: str, language: str):
     assert judge(heard(text, language, 0.01, -0.05), voice_ms=4_000) is Verdict.KNOWN_PHRASE
 
 
+def test_the_recogniser_s_own_compression_ratio_counts():
+    text = "This sentence is what was left of a long repetition."
+    assert judge(heard(text, compression=3.1), voice_ms=3_000) is Verdict.REPETITION
+    assert judge(heard(text, compression=2.1), voice_ms=3_000) is Verdict.FINE
+    assert judge(heard("Yes, yes.", compression=3.1), voice_ms=3_000) is Verdict.FINE
+
+
+def test_little_voice_in_a_long_fragment_asks_for_more_confidence():
+    recognition = heard("Oh, I'm sorry.", confidence=-0.8)
+    assert judge(recognition, voice_ms=600, fragment_ms=6_000) is Verdict.LOW_CONFIDENCE
+    assert judge(recognition, voice_ms=600, fragment_ms=2_000) is Verdict.FINE
+    assert judge(heard("Thank you."), voice_ms=600, fragment_ms=6_000) is Verdict.KNOWN_PHRASE
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("ご視聴ありがとうございました。", "ja"), ("Продолжение следует...", "ru"), ("谢谢观看!", "zh")],
+)
+def test_stock_phrases_are_known_in_other_scripts(text: str, language: str):
+    assert judge(heard(text, language, confidence=-0.6), voice_ms=2_000) is Verdict.KNOWN_PHRASE
+
+
 def test_thanks_are_believed_from_a_clear_voice_only():
     thanks = heard("Muchas gracias.", "es", confidence=-0.2)
     assert judge(thanks, voice_ms=900) is Verdict.FINE
