@@ -10,10 +10,12 @@ from livedub.sts.contract import (
     AudioFormat,
     Dub,
     ErrorCode,
+    PartialKind,
     Stage,
     Status,
     StsConfig,
     StsError,
+    StsPartial,
     StsRequest,
     StsResult,
     Target,
@@ -59,6 +61,25 @@ def success(*dubs: Dub, fragment_id: str = "stadium/3/7", text: str = "Buenas no
         status=Status.SUCCESS,
         transcript=Transcript(text=text, language="es"),
         dubs=dubs or (dub(),),
+    )
+
+
+def text_partial(*languages: str, fragment_id: str = "stadium/3/7") -> StsPartial:
+    return StsPartial(
+        kind=PartialKind.TEXT,
+        fragment_id=fragment_id,
+        transcript=Transcript(text="Buenas noches.", language="es"),
+        dubs=tuple(
+            Dub(language=language, translated_text="Good evening.") for language in languages or ("en",)
+        ),
+    )
+
+
+def audio_partial(*languages: str, duration_ms: int = 100, fragment_id: str = "stadium/3/7") -> StsPartial:
+    return StsPartial(
+        kind=PartialKind.AUDIO,
+        fragment_id=fragment_id,
+        dubs=tuple(dub(language, duration_ms) for language in languages or ("en",)),
     )
 
 

@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
 from livedub.errors import ConfigurationError
 from livedub.sts.breaker import BreakerConfig, BreakerState, CircuitBreaker
-from livedub.sts.client import GuardedSts, connect_sts
-from livedub.sts.contract import ErrorCode, Health, Stage, StsRequest, StsResult
+from livedub.sts.client import GuardedSts, connect_guarded_sts, connect_sts
+from livedub.sts.client_settings import StsClientSettings
+from livedub.sts.contract import ErrorCode, Health, Stage, StsPartial, StsRequest, StsResult
 from livedub.sts.errors import StsBadAnswer, StsBreakerOpen, StsFailure, StsRefused, StsTimeout
+from livedub.sts.hedge import HedgeConfig
+from livedub.sts.hedged import HedgedSts
 from livedub.sts.http_client import HttpSts
+from livedub.sts.partials import OnPartial
+from livedub.sts.runpod_client import RunpodSts
 from tests.unit.livedub.sts.exchanges import failure, request, success
 
 MS = 1_000_000
@@ -31,10 +38,13 @@ class ScriptedSts:
     def __init__(self, *script: StsResult | BaseException | Callable[[], object]) -> None:
         self.script = list(script)
         self.asked = 0
+        self.listeners: list[OnPartial | None] = []
+        self.warmed_ms = 0
         self.closed = False
 
-    async def process(self, request: StsRequest) -> StsResult:
+    async def process(self, request: StsRequest, on_partial: OnPartial | None = None) -> StsResult:
         self.asked += 1
+        self.listeners.append(on_partial)
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(step, BaseException):
             raise step
@@ -46,6 +56,9 @@ class ScriptedSts:
 
     async def health(self) -> Health:
         return Health(ready=True)
+
+    async def warm_up(self, *, timeout_ms: int) -> None:
+        self.warmed_ms = timeout_ms
 
     async def aclose(self) -> None:
         self.closed = True
@@ -126,8 +139,74 @@ async def test_health_and_close_pass_through():
     inner = ScriptedSts(success())
     sts = guarded(inner)
     assert (await sts.health()).ready
+    await sts.warm_up(timeout_ms=700)
+    assert inner.warmed_ms == 700
     await sts.aclose()
     assert inner.closed
+
+
+async def test_the_listener_passes_through():
+    async def listen(partial: StsPartial) -> None: ...
+
+    inner = ScriptedSts(success())
+    await guarded(inner).process(request(), listen)
+    assert inner.listeners == [listen]
+
+
+class TestConnectGuarded:
+    async def test_one_service_with_the_breaker_of_the_settings(self):
+        settings = StsClientSettings(sts_breaker_failures=1, sts_breaker_cool_down_ms=600_000)
+        sts = connect_guarded_sts("http://127.0.0.1:1", api_key="", settings=settings)
+        assert isinstance(sts, GuardedSts)
+        with pytest.raises(StsFailure, match="cannot be reached"):
+            await sts.process(request(deadline_ms=100))
+        with pytest.raises(StsBreakerOpen):
+            await sts.process(request(deadline_ms=100))
+        await sts.aclose()
+
+    async def test_a_second_address_makes_it_hedged(self):
+        settings = StsClientSettings(sts_hedge_url="runpod://abc", sts_hedge_api_key=SecretStr("other"))
+        sts = connect_guarded_sts("http://127.0.0.1:1", api_key="k", settings=settings)
+        assert isinstance(sts, HedgedSts)
+        assert sts.breaker_state is BreakerState.CLOSED
+        await sts.aclose()
+
+
+class TestSettings:
+    def test_the_defaults_are_those_of_the_parts(self, monkeypatch: pytest.MonkeyPatch):
+        for name in [name for name in os.environ if name.startswith("STS_")]:
+            monkeypatch.delenv(name)
+        settings = StsClientSettings()
+        assert settings.sts_breaker == BreakerConfig()
+        assert settings.sts_hedge == HedgeConfig()
+
+    def test_variables_are_read(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("STS_BREAKER_FAILURES", "9")
+        monkeypatch.setenv("STS_BREAKER_MAX_P95_MS", "1500")
+        monkeypatch.setenv("STS_HEDGE_URL", "runpod://abc")
+        monkeypatch.setenv("STS_HEDGE_API_KEY", "s3cret")
+        monkeypatch.setenv("STS_HEDGE_AFTER_MS", "800")
+        monkeypatch.setenv("STS_RUNPOD_BASE_URL", "http://127.0.0.1:9/v2")
+        settings = StsClientSettings()
+        assert (settings.sts_breaker.failures_to_open, settings.sts_breaker.max_p95_ms) == (9, 1_500)
+        assert (settings.sts_hedge_url, settings.sts_hedge.after_ms) == ("runpod://abc", 800)
+        assert settings.sts_runpod_base_url == "http://127.0.0.1:9/v2"
+        assert "s3cret" not in repr(settings)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("STS_HEDGE_URL", "127.0.0.1:8000"),
+            ("STS_HEDGE_MAX_SHARE", "0"),
+            ("STS_HEDGE_MAX_SHARE", "1.1"),
+            ("STS_BREAKER_FAILURES", "0"),
+            ("STS_HEDGE_AFTER_MS", "-1"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+        monkeypatch.setenv(name, value)
+        with pytest.raises(ValidationError, match=name):
+            StsClientSettings()
 
 
 class TestConnect:
@@ -138,9 +217,41 @@ class TestConnect:
         await sts.aclose()
         await sts.aclose()
 
-    def test_runpod_is_not_built_yet(self):
-        with pytest.raises(ConfigurationError, match=r"runpod.*not built yet.*http"):
-            connect_sts("runpod://abc123")
+    async def test_runpod_gets_the_runpod_client(self):
+        sts = connect_sts("runpod://abc123def456gh", api_key="k", runpod_base_url="http://127.0.0.1:1/v2")
+        assert isinstance(sts, RunpodSts)
+        await sts.aclose()
+        await sts.aclose()
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "runpod://",
+            "runpod:///abc",
+            "runpod://abc/run",
+            "runpod://abc?x=1",
+            "runpod://abc#x",
+            "runpod://user@abc",
+            "runpod://abc:80",
+            "runpod://a b",
+            "runpod://a..b",
+            "runpod://-abc",
+            "runpod://abc-",
+            "runpod://" + "a" * 65,
+            "runpod://äbc",
+            "runpod://a%2Fb",
+        ],
+    )
+    def test_anything_but_an_endpoint_id_is_refused(self, url: str):
+        with pytest.raises(ConfigurationError, match=r"STS_SERVICE_URL.*endpoint"):
+            connect_sts(url)
+
+    @pytest.mark.parametrize(
+        "base", ["", "ftp://x", "api.runpod.ai/v2", "https://", "http://h:99999", "https://h/v2?x=1"]
+    )
+    def test_a_base_address_that_is_none_is_refused(self, base: str):
+        with pytest.raises(ConfigurationError, match="STS_RUNPOD_BASE_URL"):
+            connect_sts("runpod://abc", runpod_base_url=base)
 
     @pytest.mark.parametrize(
         "url",

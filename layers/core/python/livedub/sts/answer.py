@@ -1,4 +1,4 @@
-"""What an STS answer means: the result, or the typed error it amounts to. Pure; the HTTP client feeds it."""
+"""What an STS answer means: the result, or the typed error it amounts to. Pure; the clients feed it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _no_result(status_code: int, error: ValidationError, retry_after_ms: int) ->
     if status_code in {401, 403}:
         return StsRefused(
             ErrorCode.AUTH_FAILED,
-            f"STS refused the API key (HTTP {status_code})",
+            f"STS refused the API key (HTTP {status_code}).",
             stage=Stage.INPUT,
             retryable=False,
             remedy="Set STS_API_KEY to the service's key.",
@@ -52,7 +52,7 @@ def _no_result(status_code: int, error: ValidationError, retry_after_ms: int) ->
         )
     if status_code in _UNREACHABLE or 300 <= status_code < 400:
         return StsUnavailable(
-            f"no STS service answered (HTTP {status_code})", remedy="Check STS_SERVICE_URL and the service."
+            f"no STS service answered (HTTP {status_code}).", remedy="Check STS_SERVICE_URL and the service."
         )
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part)[:64] for part in first["loc"]) or "body"
@@ -95,10 +95,15 @@ def _check(request: StsRequest, result: StsResult) -> None:
     if result.status is Status.SUCCESS and set(got) != set(wanted) and not silent:
         raise StsBadAnswer(f"STS says success but dubbed only into {got}, asked for {wanted}")
     for dub in result.dubs:
-        _check_dub(request, dub)
+        check_dub(request, dub)
 
 
-def _check_dub(request: StsRequest, dub: Dub) -> None:
+def check_dub(request: StsRequest, dub: Dub) -> None:
+    """Make sure that `dub`, of a partial or of the result, can be mixed where the fragment was.
+
+    Raises:
+        StsBadAnswer: its audio is missing, unreadable, or does not fit.
+    """
     if dub.audio is None:
         if dub.translated_text.strip():
             raise StsBadAnswer(f"the {dub.language} dub has text but no audio")

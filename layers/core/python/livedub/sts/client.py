@@ -1,6 +1,6 @@
 """Speech to speech as its callers see it: the protocol, a client for each URL scheme, and the guarded client.
 
-sts = GuardedSts(connect_sts(settings.sts_service_url, api_key=key), CircuitBreaker())
+sts = connect_guarded_sts(url, api_key=key, settings=StsClientSettings())
 result = await sts.process(request)     # or an StsFailure with .reason and .retryable
 """
 
@@ -15,8 +15,12 @@ from urllib.parse import urlsplit
 
 from livedub.errors import ConfigurationError
 from livedub.sts.breaker import BreakerState, CircuitBreaker, Outcome, Ticket
+from livedub.sts.client_settings import StsClientSettings
 from livedub.sts.contract import Health, StsRequest, StsResult
 from livedub.sts.errors import StsBreakerOpen, StsFailure
+from livedub.sts.hedge import HedgePolicy
+from livedub.sts.partials import OnPartial
+from livedub.sts.runpod_job import DEFAULT_BASE_URL, endpoint_id
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +28,13 @@ logger = logging.getLogger(__name__)
 class SpeechToSpeech(Protocol):
     """An STS service. Safe to cancel; several requests may be under way at once."""
 
-    async def process(self, request: StsRequest) -> StsResult:
+    async def process(self, request: StsRequest, on_partial: OnPartial | None = None) -> StsResult:
         """Dub one fragment within its `deadline_ms`.
+
+        `on_partial` gets what is ready before the result: at most one `text` partial and one `audio` partial per
+        language, each checked like the result, awaited in the caller's task before this returns. The result holds
+        everything again, and may come, or fail to, with or without partials before it. An exception out of
+        `on_partial` is raised here and ends the work.
 
         Returns:
             A result with status success or partial that fits the request.
@@ -39,36 +48,80 @@ class SpeechToSpeech(Protocol):
         """Whether the service is ready; raises `StsFailure` where nothing answers."""
         ...
 
+    async def warm_up(self, *, timeout_ms: int) -> None:
+        """Wake the service up and return when it is ready, within `timeout_ms`; meant to run beside the work.
+
+        Raises:
+            StsFailure: it did not get ready in time.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Close connections; safe to call twice."""
         ...
 
 
-def connect_sts(url: str, *, api_key: str = "", max_connections: int = 16) -> SpeechToSpeech:
+class GuardedSpeechToSpeech(SpeechToSpeech, Protocol):
+    """A service behind a circuit breaker, or several, each behind its own."""
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """For metrics."""
+        ...
+
+
+def connect_sts(
+    url: str, *, api_key: str = "", runpod_base_url: str = DEFAULT_BASE_URL, retry: bool = True
+) -> SpeechToSpeech:
     """A client for the service at `url` (`STS_SERVICE_URL`); connects on first use.
+
+    `http(s)://host` is an STS service or a load-balancing endpoint, `runpod://<endpoint_id>` a RunPod queue endpoint.
 
     Raises:
         ConfigurationError: the scheme is unknown or the address incomplete.
     """
     scheme, host = _address(url)
-    if scheme == "runpod":
+    if scheme not in {"http", "https", "runpod"} or not (host or scheme == "runpod"):
         raise ConfigurationError(
-            "STS_SERVICE_URL names a RunPod queue endpoint (runpod://), which is not built yet",
-            remedy="Give the http(s):// address of an STS service or load-balancing endpoint.",
-        )
-    if scheme not in {"http", "https"} or not host:
-        raise ConfigurationError(
-            f"STS_SERVICE_URL has scheme {scheme!r} and host {host!r}",
-            remedy="Give an address such as http://127.0.0.1:8000.",
+            f"STS_SERVICE_URL has scheme {scheme!r} and host {host!r}.",
+            remedy="Give an address such as http://127.0.0.1:8000 or runpod://ENDPOINT_ID.",
         )
     if not (api_key.isascii() and api_key.isprintable()):
         raise ConfigurationError(
-            "STS_API_KEY holds characters that no HTTP header may carry",
+            "STS_API_KEY holds characters that no HTTP header may carry.",
             remedy="Use printable ASCII, without line breaks.",
         )
-    from livedub.sts.http_client import HttpSts  # noqa: PLC0415 - the protocol must not cost its users httpx
+    # The protocol must not cost its users httpx.
+    if scheme == "runpod":
+        from livedub.sts.runpod_client import RunpodSts  # noqa: PLC0415
 
-    return HttpSts(url, api_key=api_key, max_connections=max_connections)
+        return RunpodSts(endpoint_id(url), base_url=runpod_base_url, api_key=api_key, retry=retry)
+    from livedub.sts.http_client import HttpSts  # noqa: PLC0415
+
+    return HttpSts(url, api_key=api_key, retry=retry)
+
+
+def connect_guarded_sts(url: str, *, api_key: str, settings: StsClientSettings) -> GuardedSpeechToSpeech:
+    """As `connect_sts`, behind a circuit breaker, hedged where a second service is configured.
+
+    Raises:
+        ConfigurationError: an address or a key cannot be used.
+    """
+    hedged = bool(settings.sts_hedge_url)
+
+    def guarded(address: str, key: str) -> GuardedSts:
+        client = connect_sts(
+            address, api_key=key, runpod_base_url=settings.sts_runpod_base_url, retry=not hedged
+        )
+        return GuardedSts(client, CircuitBreaker(settings.sts_breaker), name=address if hedged else "")
+
+    first = guarded(url, api_key)
+    if not hedged:
+        return first
+    from livedub.sts.hedged import HedgedSts  # noqa: PLC0415 - it builds on this module
+
+    second = guarded(settings.sts_hedge_url, settings.sts_hedge_api_key.get_secret_value() or api_key)
+    return HedgedSts(first, second, HedgePolicy(settings.sts_hedge))
 
 
 def _address(url: str) -> tuple[str, str]:
@@ -89,8 +142,10 @@ class GuardedSts:
         sts: SpeechToSpeech,
         breaker: CircuitBreaker,
         *,
+        name: str = "",
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        self._label = f" of {name}" if name else ""
         self._sts = sts
         self._breaker = breaker
         self._clock_ns = clock_ns
@@ -101,7 +156,7 @@ class GuardedSts:
         """For metrics."""
         return self._breaker.state
 
-    async def process(self, request: StsRequest) -> StsResult:
+    async def process(self, request: StsRequest, on_partial: OnPartial | None = None) -> StsResult:
         """As `SpeechToSpeech.process`; raises `StsBreakerOpen` without sending while the breaker is open."""
         ticket = self._breaker.admit(self._clock_ns())
         self._log_transition()
@@ -109,7 +164,7 @@ class GuardedSts:
             raise StsBreakerOpen(f"STS is not asked, its circuit breaker is open: {self._breaker.reason}")
         outcome = Outcome.FAILURE
         try:
-            result = await self._sts.process(request)
+            result = await self._sts.process(request, on_partial)
             outcome = _outcome_of(result)
         except StsFailure as failure:
             outcome = Outcome.FAILURE if failure.retryable else Outcome.REFUSED
@@ -127,6 +182,10 @@ class GuardedSts:
         """As the client behind it; the breaker does not listen."""
         return await self._sts.health()
 
+    async def warm_up(self, *, timeout_ms: int) -> None:
+        """As the client behind it; the breaker does not listen."""
+        await self._sts.warm_up(timeout_ms=timeout_ms)
+
     async def aclose(self) -> None:
         """Close the client behind it."""
         await self._sts.aclose()
@@ -143,12 +202,14 @@ class GuardedSts:
         self._logged_state = state
         if state is BreakerState.OPEN:
             logger.warning(
-                "STS circuit breaker opened: %s; fragments keep their original audio", self._breaker.reason
+                "STS circuit breaker%s opened: %s; fragments keep their original audio",
+                self._label,
+                self._breaker.reason,
             )
         elif state is BreakerState.HALF_OPEN:
-            logger.info("STS circuit breaker lets one fragment through as a probe")
+            logger.info("STS circuit breaker%s lets one fragment through as a probe", self._label)
         else:
-            logger.info("STS circuit breaker closed: the service answers again")
+            logger.info("STS circuit breaker%s closed: the service answers again", self._label)
 
 
 def _outcome_of(result: StsResult) -> Outcome:

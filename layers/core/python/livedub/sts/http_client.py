@@ -1,29 +1,26 @@
-"""STS over HTTP: one pooled client, deadlines that hold, at most one retry."""
+"""STS over HTTP: one pooled client, deadlines that hold, partials as they come, at most one retry."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Callable
+from functools import partial
 
-import anyio
 import httpx
 from pydantic import ValidationError
 
 from livedub.sts.answer import read_answer
-from livedub.sts.contract import MAX_AUDIO_BASE64_BYTES, ErrorCode, Health, StsRequest, StsResult
-from livedub.sts.errors import StsBadAnswer, StsFailure, StsRefused, StsTimeout, StsUnavailable
+from livedub.sts.contract import MAX_AUDIO_BASE64_BYTES, Health, StsRequest, StsResult
+from livedub.sts.deadline import Deadline
+from livedub.sts.errors import StsBadAnswer, StsFailure, StsTimeout, StsUnavailable
+from livedub.sts.partials import OnPartial, PartialGate, is_result
+from livedub.sts.pooled_client import TEXT_ALLOWANCE_BYTES, PooledClient
+from livedub.sts.retry import with_one_retry
 
-_NS_PER_MS = 1_000_000
 _OK = 200
-_CONNECT_TIMEOUT_MS = 2_000
 _HEALTH_TIMEOUT_MS = 3_000
-_RETRY_PAUSE_MS = 50
-_MIN_RETRY_MS = 200
-"""With less time left than this a second attempt only costs the service work that nobody airs."""
-_TEXT_ALLOWANCE_BYTES = 1024 * 1024
-_KEEPALIVE_S = 30.0
+_WARM_UP_PAUSE_MS = 500
 
 
 class HttpSts:
@@ -35,136 +32,97 @@ class HttpSts:
         *,
         api_key: str = "",
         max_connections: int = 16,
+        retry: bool = True,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._clock_ns = clock_ns
-        headers = {"accept": "application/json", "accept-encoding": "identity"}
-        if api_key:
-            headers["authorization"] = f"Bearer {api_key}"
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            headers=headers,
-            limits=httpx.Limits(max_connections=max_connections, keepalive_expiry=_KEEPALIVE_S),
-            # A proxy meant for the internet must not swallow what goes to a service on this machine.
-            trust_env=not _is_loopback(httpx.URL(url).host),
-            transport=transport,
-        )
+        self._retry = retry
+        self._http = PooledClient(url, api_key=api_key, max_connections=max_connections, transport=transport)
 
-    async def process(self, request: StsRequest) -> StsResult:
+    async def process(self, request: StsRequest, on_partial: OnPartial | None = None) -> StsResult:
         """As `SpeechToSpeech.process`; one retry where the failure may pass and the deadline allows it."""
-        deadline_ns = self._clock_ns() + request.deadline_ms * _NS_PER_MS
-        try:
-            return await self._attempt(request, deadline_ns)
-        except StsFailure as failure:
-            pause_ms = _pause_before_retry_ms(failure)
-            if pause_ms is None or self._left_ms(deadline_ns) < pause_ms + _MIN_RETRY_MS:
-                raise
-        await asyncio.sleep(pause_ms / 1_000)
-        return await self._attempt(request, deadline_ns)
+        deadline = Deadline(self._clock_ns, request.deadline_ms)
+        gate = PartialGate(request, on_partial)
+        attempt = partial(self._attempt, request, deadline, gate)
+        return await (with_one_retry(attempt, deadline, gate) if self._retry else attempt())
 
     async def health(self) -> Health:
         """As `SpeechToSpeech.health`; an answer that is still loading is `ready` false, not an error."""
-        status_code, _, body = await self._exchange(
-            "GET", "health", None, _HEALTH_TIMEOUT_MS, _TEXT_ALLOWANCE_BYTES
-        )
+        answer = await self._http.exchange("GET", "health", timeout_ms=_HEALTH_TIMEOUT_MS)
         try:
-            health = Health.model_validate_json(body, strict=True)
+            health = Health.model_validate_json(answer.body, strict=True)
         except ValidationError as error:
             raise StsUnavailable(
-                f"GET health answered HTTP {status_code}, which no STS service says",
+                f"GET health answered HTTP {answer.status_code}, which no STS service says.",
                 remedy="Check STS_SERVICE_URL.",
             ) from error
-        if health.ready and status_code != _OK:
-            raise StsUnavailable(f"GET health answered HTTP {status_code}")
+        if health.ready and answer.status_code != _OK:
+            raise StsUnavailable(f"GET health answered HTTP {answer.status_code}")
         return health
+
+    async def warm_up(self, *, timeout_ms: int) -> None:
+        """As `SpeechToSpeech.warm_up`: asks for the health until it is good, which also wakes a sleeping worker."""
+        deadline = Deadline(self._clock_ns, timeout_ms)
+        while True:
+            try:
+                health = await self.health()
+                problem: StsFailure = StsUnavailable(f"STS is not ready: {health.detail}")
+                if health.ready:
+                    return
+            except StsFailure as failure:
+                problem = failure
+            if deadline.left_ms() <= _WARM_UP_PAUSE_MS:
+                raise problem
+            await asyncio.sleep(_WARM_UP_PAUSE_MS / 1_000)
 
     async def aclose(self) -> None:
         """Close the pool."""
-        await self._client.aclose()
+        await self._http.aclose()
 
-    def _left_ms(self, deadline_ns: int) -> int:
-        return (deadline_ns - self._clock_ns()) // _NS_PER_MS
-
-    async def _attempt(self, request: StsRequest, deadline_ns: int) -> StsResult:
-        left_ms = self._left_ms(deadline_ns)
+    async def _attempt(self, request: StsRequest, deadline: Deadline, gate: PartialGate) -> StsResult:
+        left_ms = deadline.left_ms()
         if left_ms < 1:
             raise StsTimeout(f"the deadline of {request.deadline_ms} ms passed before STS could be asked")
         # The service counts from receipt: a second attempt must not ask for more time than there is.
         body = request.model_copy(update={"deadline_ms": min(request.deadline_ms, left_ms)}).model_dump_json()
-        largest_bytes = _TEXT_ALLOWANCE_BYTES + len(request.config.targets) * MAX_AUDIO_BASE64_BYTES
-        status_code, retry_after_ms, answer = await self._exchange(
-            "POST", "api/v1/sts/process", body, left_ms, largest_bytes
+        if gate.wanted:
+            return await self._follow(request, body, deadline, gate)
+        answer = await self._http.exchange(
+            "POST",
+            "api/v1/sts/process",
+            body=body,
+            timeout_ms=left_ms,
+            largest_bytes=_largest_answer_bytes(request),
         )
-        return read_answer(request, status_code, answer, retry_after_ms)
+        return read_answer(request, answer.status_code, answer.body, answer.retry_after_ms)
 
-    async def _exchange(
-        self, method: str, path: str, body: str | None, timeout_ms: int, largest_bytes: int
-    ) -> tuple[int, int, bytes]:
-        """One HTTP exchange: status, Retry-After in ms (0 without), body; every failure typed."""
-        timeout_s = timeout_ms / 1_000
-        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_MS / 1_000))
-        headers = {"content-type": "application/json"} if body is not None else {}
-        try:
-            # httpx bounds each read and write, the scope bounds their sum.
-            with anyio.fail_after(timeout_s):
-                async with self._client.stream(
-                    method, path, content=body, headers=headers, timeout=timeout
-                ) as response:
-                    answer = await _read_bounded(response, largest_bytes)
-                    return response.status_code, _retry_after_ms(response), answer
-        except httpx.ConnectTimeout as error:
-            raise StsUnavailable(
-                f"no connection to STS within {round(min(timeout_ms, _CONNECT_TIMEOUT_MS))} ms",
-                remedy="Check STS_SERVICE_URL and the network.",
-            ) from error
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise StsTimeout(f"STS did not answer within {timeout_ms} ms") from error
-        except (httpx.DecodingError, httpx.RemoteProtocolError) as error:
-            raise _protocol_failure(error) from error
-        except httpx.TransportError as error:
-            raise StsUnavailable(
-                f"STS cannot be reached: {error or type(error).__name__}",
-                remedy="Start the service or correct STS_SERVICE_URL.",
-            ) from error
+    async def _follow(
+        self, request: StsRequest, body: str, deadline: Deadline, gate: PartialGate
+    ) -> StsResult:
+        """Read the streamed answer, hand on its partials, return its last line."""
+        largest_bytes = _largest_answer_bytes(request)
+        async with self._http.open_lines(
+            "api/v1/sts/stream", body, timeout_ms=deadline.left_ms(), largest_line_bytes=largest_bytes
+        ) as lines:
+            if lines.status_code != _OK:
+                refusal = await lines.rest(deadline.left_ms(), largest_bytes)
+                return read_answer(request, lines.status_code, refusal, lines.retry_after_ms)
+            most = _most_lines(request)
+            for _ in range(most):
+                line = await lines.next_line(deadline.left_ms())
+                if line is None:
+                    raise StsBadAnswer("STS ended its answer without a result")
+                if is_result(line):
+                    return read_answer(request, _OK, line)
+                await gate.offer_json(line)
+        raise StsBadAnswer(f"STS sent {most} lines and no result")
 
 
-async def _read_bounded(response: httpx.Response, largest_bytes: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > largest_bytes:
-            raise StsBadAnswer(f"STS answered with more than {largest_bytes} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
+def _largest_answer_bytes(request: StsRequest) -> int:
+    return TEXT_ALLOWANCE_BYTES + len(request.config.targets) * MAX_AUDIO_BASE64_BYTES
 
 
-def _protocol_failure(error: httpx.HTTPError) -> StsFailure:
-    """A peer that hung up is unreachable (a stale connection, a restart); one that speaks no HTTP answers nonsense."""
-    if "disconnected" in str(error) or "closed connection" in str(error):
-        return StsUnavailable(f"STS hung up: {error}")
-    return StsBadAnswer(f"STS does not speak HTTP: {error}")
-
-
-def _retry_after_ms(response: httpx.Response) -> int:
-    """Retry-After in its seconds form (RFC 9110, section 10.2.3); a date or nonsense counts as absent."""
-    value = response.headers.get("retry-after", "")
-    seconds = len(value) <= 4 and value.isascii() and value.isdigit()
-    return int(value) * 1_000 if seconds else 0
-
-
-def _pause_before_retry_ms(failure: StsFailure) -> int | None:
-    """How long to wait before the one retry; None where a second attempt is pointless."""
-    if isinstance(failure, StsUnavailable):
-        return _RETRY_PAUSE_MS
-    if isinstance(failure, StsRefused) and failure.retryable and failure.code is not ErrorCode.TIMEOUT:
-        return max(_RETRY_PAUSE_MS, failure.retry_after_ms)
-    return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _most_lines(request: StsRequest) -> int:
+    """Twice what the contract says (a text, an audio per language, the result), so that a newer service passes."""
+    return 2 * (2 + len(request.config.targets))
