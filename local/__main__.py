@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--voice", default=default.voice)
     common.add_argument("--delay-ms", type=int, default=default.delay_ms)
     common.add_argument("--profile", choices=("cpu", "mock"), default=default.profile)
+    common.add_argument("--sts", choices=("http", "runpod"), default=default.sts)
     common.add_argument("--sts-url", default=os.environ.get("STS_SERVICE_URL", ""))
     common.add_argument("--server", choices=("auto", *sorted(SERVERS)), default=default.server)
     common.add_argument("--on", metavar="URL", default=default.on)

@@ -231,7 +231,9 @@ async def _start_recorder(stack: Stack, files: _Files) -> ChildProcess:
 
 
 def _vital(stack: Stack, *children: ChildProcess) -> list[ChildProcess]:
-    return [*children, *(child for child in (stack.sts, stack.relay, *stack.agents) if child is not None)]
+    emulator = stack.emulator.process if stack.emulator else None
+    ours = (stack.sts, emulator, stack.relay, *stack.agents)
+    return [*children, *(child for child in ours if child is not None)]
 
 
 async def _expect_end(child: ChildProcess, timeout_s: float, *, beside: list[ChildProcess]) -> None:

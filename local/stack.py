@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from livedub.errors import ConfigurationError
 from local.control_plane import ControlPlane, find_control_plane, start_control_plane
 from local.media_servers.base import MediaServer, MediaServerOptions
 from local.media_servers.select import select_media_server
 from local.ports import free_port, free_ports
 from local.processes import ChildProcess, Supervisor, http_ready, line_ready
 from local.python_child import python_spec
+from local.runpod.child import Emulator, start_emulator, start_worker
 
 AgentEvent = dict[str, Any]
 EventCallback = Callable[[AgentEvent], None]
@@ -36,7 +38,8 @@ log = logging.getLogger(__name__)
 class StackOptions:
     """What runs and where.
 
-    Ports of 0 are chosen free. `sts_url` names a service that runs already; empty starts one with `profile`.
+    Ports of 0 are chosen free. `sts_url` names a service that runs already; empty starts one with `profile`: `sts`
+    says whether it is reached over HTTP or through an emulated RunPod queue.
     `on` names a local AWS that runs already, with what `make deploy-local` put there; empty starts a fresh one.
     Languages, voice, delay and `grace_ms` are what streams get that have no settings of their own.
     """
@@ -46,6 +49,7 @@ class StackOptions:
     voice: str = ""
     delay_ms: int = 8_000
     profile: Literal["cpu", "mock"] = "cpu"
+    sts: Literal["http", "runpod"] = "http"
     sts_url: str = ""
     server: str = "auto"
     bind: str = "127.0.0.1"
@@ -82,11 +86,17 @@ class Stack:
         self.agents: list[ChildProcess] = []
         self.relay: ChildProcess | None = None
         self.sts: ChildProcess | None = None
+        self.emulator: Emulator | None = None
         self.sts_url = options.sts_url
         self._wanted_agents = agents
         self._run_dir = run_dir
         self._events_dir = events_dir
         self._on_event = on_event
+        if options.sts == "runpod" and options.sts_url:
+            raise ConfigurationError(
+                f"--sts runpod starts a service, --sts-url (STS_SERVICE_URL) names {options.sts_url}, which runs already.",
+                remedy="Give one of them.",
+            )
         self._exit = AsyncExitStack()
         self._control: ControlPlane | None = None
         self.relay_port = free_port()
@@ -172,6 +182,7 @@ class Stack:
             "WORKER_DELAY_MS": str(options.delay_ms),
             "WORKER_GRACE_MS": str(options.grace_ms),
             "STS_SERVICE_URL": self.sts_url,
+            **(self.emulator.client_environment if self.emulator else {}),
             **options.worker_env,
             **self.control.environment,
             "AGENT_ID": agent_id,
@@ -203,6 +214,22 @@ class Stack:
     async def _start_sts(self) -> None:
         if self.sts_url:
             return
+        if self.options.sts == "runpod":
+            await self._start_sts_on_runpod()
+        else:
+            await self._start_sts_over_http()
+
+    async def _start_sts_on_runpod(self) -> None:
+        self.emulator = await start_emulator(self.supervisor, self._run_dir / "runpod")
+        self.sts = await start_worker(
+            self.supervisor,
+            self.emulator,
+            settings={"STS_PROFILE": self.options.profile},
+            niceness=_STS_NICENESS,
+        )
+        self.sts_url = f"runpod://{self.emulator.endpoint_id}"
+
+    async def _start_sts_over_http(self) -> None:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         arguments = ("serve", "--port", str(port), "--die-with-parent")

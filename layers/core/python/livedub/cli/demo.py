@@ -16,6 +16,8 @@ from livedub.cli.stack_options import (
     Server,
     ServerOption,
     SourceLanguage,
+    Sts,
+    StsOption,
     StsUrl,
     TargetLanguage,
     Voice,
@@ -41,6 +43,7 @@ def demo(  # noqa: PLR0913 - each one is an option
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/demo"),
     page: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     profile: ProfileOption = Profile.CPU,
+    sts: StsOption = Sts.HTTP,
     sts_url: StsUrl = "",
     server: ServerOption = Server.AUTO,
     on: On = "",
@@ -56,6 +59,15 @@ def demo(  # noqa: PLR0913 - each one is an option
         arguments.append(f"--input={input_file}")
     if not page:
         arguments.append("--no-page")
-    run_local(
-        "demo", arguments + stack_arguments(source, target, voice, delay_ms, profile, sts_url, server, on)
+    shared = stack_arguments(
+        source=source,
+        target=target,
+        voice=voice,
+        delay_ms=delay_ms,
+        profile=profile,
+        sts=sts,
+        sts_url=sts_url,
+        server=server,
+        on=on,
     )
+    run_local("demo", arguments + shared)

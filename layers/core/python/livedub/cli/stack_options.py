@@ -15,6 +15,13 @@ class Profile(str, Enum):
     MOCK = "mock"
 
 
+class Sts(str, Enum):
+    """How stream workers reach the speech service that is started."""
+
+    HTTP = "http"
+    RUNPOD = "runpod"
+
+
 class Server(str, Enum):
     """Media servers."""
 
@@ -41,6 +48,13 @@ DelayMs = Annotated[
 ProfileOption = Annotated[
     Profile, typer.Option(help="cpu: real speech engines; mock: no models, deterministic, for trying out.")
 ]
+StsOption = Annotated[
+    Sts,
+    typer.Option(
+        "--sts",
+        help="How the speech service is reached: http; runpod: as a worker behind an emulation of RunPod's queue.",
+    ),
+]
 StsUrl = Annotated[
     str, typer.Option(envvar="STS_SERVICE_URL", help="A running STS service; without it one is started.")
 ]
@@ -56,24 +70,9 @@ On = Annotated[
 ]
 
 
-def stack_arguments(
-    source: str,
-    target: str,
-    voice: str,
-    delay_ms: int,
-    profile: Profile,
-    sts_url: str,
-    server: Server,
-    on: str,
-) -> list[str]:
+def stack_arguments(**options: str | int | Enum) -> list[str]:
     """The shared options as the local stack's own command line takes them."""
     return [
-        f"--source={source}",
-        f"--target={target}",
-        f"--voice={voice}",
-        f"--delay-ms={delay_ms}",
-        f"--profile={profile.value}",
-        f"--sts-url={sts_url}",
-        f"--server={server.value}",
-        f"--on={on}",
+        f"--{name.replace('_', '-')}={value.value if isinstance(value, Enum) else value}"
+        for name, value in options.items()
     ]

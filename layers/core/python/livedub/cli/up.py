@@ -16,6 +16,8 @@ from livedub.cli.stack_options import (
     Server,
     ServerOption,
     SourceLanguage,
+    Sts,
+    StsOption,
     StsUrl,
     TargetLanguage,
     Voice,
@@ -39,6 +41,7 @@ def up(  # noqa: PLR0913 - each one is an option
     http_port: Annotated[int, typer.Option(min=0, max=65_535, help="HLS port; 0 takes a free one.")] = 8888,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where logs and event logs go.")] = Path("out/up"),
     profile: ProfileOption = Profile.CPU,
+    sts: StsOption = Sts.HTTP,
     sts_url: StsUrl = "",
     server: ServerOption = Server.AUTO,
     on: On = "",
@@ -54,6 +57,15 @@ def up(  # noqa: PLR0913 - each one is an option
         f"--http-port={http_port}",
         f"--out={out}",
     ]
-    run_local(
-        "up", arguments + stack_arguments(source, target, voice, delay_ms, profile, sts_url, server, on)
+    shared = stack_arguments(
+        source=source,
+        target=target,
+        voice=voice,
+        delay_ms=delay_ms,
+        profile=profile,
+        sts=sts,
+        sts_url=sts_url,
+        server=server,
+        on=on,
     )
+    run_local("up", arguments + shared)
