@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from livedub.verify.report import verify_recordings
 from local.media_servers.base import MediaServer, MediaServerOptions
 from local.media_servers.nginx_rtmp import NginxRtmp
 from local.ports import free_port, free_ports
-from local.processes import ChildProcess, ProcessSpec, Supervisor
+from local.processes import ChildProcess, ProcessSpec, Supervisor, http_ready
 from local.publisher import publisher_argv
 
 STREAM_ID = "rig"
@@ -49,6 +50,68 @@ class WorkerProcess:
 
     def said(self, text: str) -> list[str]:
         return [message for message in self.messages if text in message]
+
+
+@dataclass
+class SupervisedWorker:
+    """A worker under the test's own command: settings and orders go in on its stdin."""
+
+    process: asyncio.subprocess.Process
+    heard: list[dict[str, Any]] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def tell(self, line: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(line).encode() + b"\n")
+
+    def change(self, **settings: Any) -> None:
+        self.tell({"command": "settings", "settings": settings})
+
+    async def until(self, condition: Callable[[dict[str, Any]], bool], *, after: int = 0) -> dict[str, Any]:
+        """The first line that meets the condition, of those after the first `after` ones."""
+        async with asyncio.timeout(BOUND_S), self._news:
+            while True:
+                found = next((line for line in self.heard[after:] if condition(line)), None)
+                if found is not None:
+                    return found
+                await self._news.wait()
+
+    async def until_output(self, name: str, state: str) -> None:
+        await self.until(
+            lambda line: line["event"] == "output" and (line["output"], line["state"]) == (name, state)
+        )
+
+    async def until_sent_ms(self, ms: int, name: str = "out") -> None:
+        """Until so much more than now has left through an output."""
+        after = len(self.heard)
+
+        def sent(line: dict[str, Any]) -> int:
+            return (line.get("outputs", {}).get(name) or {}).get("sent_media_ms") or 0
+
+        first = sent(await self.until(lambda line: sent(line) > 0, after=after))
+        await self.until(lambda line: sent(line) >= first + ms, after=after)
+
+    async def ended(self) -> int:
+        return await asyncio.wait_for(self.process.wait(), BOUND_S)
+
+    def said(self, text: str) -> list[str]:
+        return [line for line in self.log if text in line]
+
+    async def listen(self) -> None:
+        """Read what it says until it ends."""
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        await asyncio.gather(self._hear(self.process.stdout), self._note(self.process.stderr))
+
+    async def _hear(self, stream: asyncio.StreamReader) -> None:
+        async for line in stream:
+            self.heard.append(json.loads(line))
+            await _notify(self._news)
+
+    async def _note(self, stream: asyncio.StreamReader) -> None:
+        async for line in stream:
+            self.log.append(line.decode("utf-8", "replace"))
 
 
 @dataclass
@@ -104,6 +167,60 @@ class WorkerRig:
         spec = ProcessSpec(f"worker-{self._names}", argv, env=env, cwd=REPOSITORY, stop_timeout_s=15)
         child = await self.supervisor.start(spec, on_stdout=hear_progress, on_stderr=hear_log)
         return WorkerProcess(child, progress, messages, news)
+
+    @asynccontextmanager
+    async def supervised(self, **settings: Any) -> AsyncIterator[SupervisedWorker]:
+        """A worker whose settings can change; keyword arguments are its settings by field name."""
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "STS_"))
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "media_edge.worker", "run", "--supervised"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=REPOSITORY,
+            env={**clean, "WORKER_SEPARATION": "off"},
+            limit=1024 * 1024,
+        )
+        worker = SupervisedWorker(process)
+        listening = asyncio.create_task(worker.listen())
+        try:
+            given = {
+                "stream_id": STREAM_ID,
+                "input_url": self.server.play_url(STREAM_ID, "in"),
+                "output_url": self.server.publish_url(STREAM_ID, "out"),
+                "delay_ms": 3_000,
+                "sts_budget_ms": 500,
+                "separation": "off",
+                "grace_ms": 1_500,
+                "events_path": str(self.events_path),
+                **settings,
+            }
+            worker.tell({"settings": given, "timeline": None})
+            yield worker
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            await asyncio.wait({listening}, timeout=5)
+            listening.cancel()
+
+    async def sts(self, script: str = "") -> str:
+        """The real service with mock engines; returns its address."""
+        port = free_port()
+        env = {
+            "STS_PROFILE": "mock",
+            "STS_MOCK_SCRIPT": script,
+            "STS_MOCK_DELAY_MS": "100",
+            "STS_API_PORT": str(port),
+        }
+        argv = [sys.executable, "-m", "gpu_handler", "serve"]
+        url = f"http://127.0.0.1:{port}"
+        await self.supervisor.start(
+            ProcessSpec("sts", argv, env=env, cwd=REPOSITORY), ready=http_ready(f"{url}/health")
+        )
+        return url
 
     async def publish(self, clip: Path, *, seconds: float | None = None) -> ChildProcess:
         argv = publisher_argv(clip, self.server.publish_url(STREAM_ID, "in"), seconds=seconds)
