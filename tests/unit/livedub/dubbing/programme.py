@@ -13,6 +13,7 @@ from livedub.sts.contract import (
     Dub,
     StageTimings,
     Status,
+    StsPartial,
     StsRequest,
     StsResult,
     Transcript,
@@ -59,6 +60,7 @@ def level(samples: Samples, frequency_hz: float) -> float:
     return float(2 * np.abs(np.mean(mono * phase)))
 
 
+OnPartial = Callable[[StsPartial], Awaitable[None]]
 Answer = Callable[[StsRequest], Awaitable[StsResult]]
 
 
@@ -89,10 +91,12 @@ class ScriptedSts:
     def __init__(self, script: dict[int, Answer] | None = None) -> None:
         self.script = script or {}
         self.requests: list[StsRequest] = []
+        self.listeners: list[OnPartial | None] = []
         self.concurrent = self.most_concurrent = 0
 
-    async def process(self, request: StsRequest) -> StsResult:
+    async def process(self, request: StsRequest, on_partial: OnPartial | None = None) -> StsResult:
         self.requests.append(request)
+        self.listeners.append(on_partial)
         self.concurrent += 1
         self.most_concurrent = max(self.most_concurrent, self.concurrent)
         try:
