@@ -169,6 +169,25 @@ class StsSettings(BaseSettings):
         description="Free disk (models and temporary files) without which a RunPod worker does not start, in MiB.",
     )
 
+    gather_ms: float = Field(
+        default=5.0,
+        ge=0,
+        le=30,
+        description="Time a free engine waits at most for fragments of other streams that are about to come.",
+    )
+    context_characters: int = Field(
+        default=200,
+        ge=0,
+        le=2_000,
+        description="What was said last in a stream, given to recogniser and translator where a request brings no "
+        "context of its own; 0 for none.",
+    )
+    back_check: bool = Field(
+        default=False,
+        description="Recognise every dub and speak it once more where it is not understood; doubles the "
+        "recogniser's work.",
+    )
+
     mock_voice: Literal["passthrough", "tone"] = Field(
         default="passthrough",
         description="What the mock synthesizer says: the fragment's own audio, or a tone.",

@@ -6,7 +6,7 @@ import pkgutil
 from dataclasses import dataclass
 from typing import Any
 
-from gpu_handler.engines.base import EngineInfo, SpeechDetector, Synthesizer, Transcriber, Translator
+from gpu_handler.engines.base import Engine, EngineInfo, SpeechDetector, Synthesizer, Transcriber, Translator
 from gpu_handler.engines.mock import (
     MockBooth,
     MockDetector,
@@ -49,6 +49,11 @@ class Engines:
     translator: Translator
     synthesizer: Synthesizer
     speech_translation: bool = True
+
+    @property
+    def every(self) -> tuple[Engine, ...]:
+        """All of them, in the order of the work."""
+        return self.detector, self.transcriber, self.translator, self.synthesizer
 
     def infos(self) -> dict[str, EngineInfo]:
         """Each task's engine."""

@@ -140,7 +140,9 @@ async def test_text_comes_first_then_each_language(pipeline: Pipeline):
     assert [part.kind for part in partials] == [PartialKind.TEXT, PartialKind.AUDIO, PartialKind.AUDIO]
     assert [dub.translated_text for dub in partials[0].dubs] == [dub.translated_text for dub in result.dubs]
     assert all(dub.audio is None for dub in partials[0].dubs)
-    assert tuple(part.dubs[0] for part in partials[1:]) == result.dubs
+    assert {part.dubs[0].language: part.dubs[0] for part in partials[1:]} == {
+        dub.language: dub for dub in result.dubs
+    }
 
 
 async def test_speech_is_not_translated_by_ear_for_a_target_that_text_can_reach(
@@ -419,7 +421,7 @@ async def test_cancelling_frees_the_place_in_the_queue(pipeline: Pipeline, fakes
     first = asyncio.create_task(pipeline.process(request(1, context="first")))
     await asyncio.to_thread(started.wait, WAIT_S)
     second = asyncio.create_task(pipeline.process(request(2, context="second")))
-    await eventually(lambda: not pipeline._asr._pool._work_queue.empty())
+    await eventually(lambda: pipeline.counts["asr"].waiting == 1)
     first.cancel()
     second.cancel()
     await asyncio.gather(first, second, return_exceptions=True)

@@ -1,0 +1,118 @@
+"""From a wording to a dub that lies in its fragment: synthesis, a check with one more try, fitting."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gpu_handler.engines.base import ASR_SAMPLE_RATE_HZ, Line, Speech, Utterance
+from gpu_handler.fit import plan_tempo
+from gpu_handler.interpreting import Wording
+from gpu_handler.language_job import LanguageJob
+from gpu_handler.quality.back_check import similarity
+from gpu_handler.quality.tempo_memory import TempoMemory
+from gpu_handler.stage_errors import StageError
+from gpu_handler.stage_set import LaidIn, Spoken, StageSet
+from livedub.audio.resample import resample
+from livedub.sts.contract import Dub, ErrorCode, Stage
+from livedub.timeline.isochrony import TempoRange
+
+log = logging.getLogger(__name__)
+
+_RENDERINGS = 2
+_LEAST_ALIKE = 0.5
+"""Of the letters: a recogniser's own errors on clear synthetic speech are far fewer."""
+
+
+class Speaker:
+    """Speaks each language of a fragment.
+
+    Args:
+        stages: where voices and fitting work.
+        back_check: recognise every dub and compare it with what it was to say.
+    """
+
+    def __init__(self, stages: StageSet, *, back_check: bool = False) -> None:
+        self._stages = stages
+        self._back_check = back_check
+        self._tempos = TempoMemory()
+
+    async def dub(self, task: LanguageJob, wording: Wording) -> Dub:
+        """Speak a wording in its source's time.
+
+        Raises:
+            StageError: the deadline cannot be met, an engine failed, or the voice failed twice to say it.
+        """
+        if not wording.text.strip():
+            task.to_tts.over()
+            return Dub(language=task.language, translated_text="")
+        neighbours = self._tempos.allowed(
+            task.job.stream,
+            task.language,
+            sequence_number=task.job.request.sequence_number,
+            now_s=task.job.received_s,
+        )
+        plan = plan_tempo(wording.natural_ms, task.heard.slot, neighbours=neighbours)
+        self._learn(task, plan.tempo)
+        laid_in = await self._render(task, wording, plan.tts_speed, neighbours)
+        self._learn(task, laid_in.tempo)
+        return Dub(
+            language=task.language,
+            translated_text=wording.text,
+            audio=laid_in.audio,
+            tempo=round(laid_in.tempo, 4),
+        )
+
+    def _learn(self, task: LanguageJob, tempo: float) -> None:
+        self._tempos.learn(
+            task.job.stream,
+            task.language,
+            tempo,
+            sequence_number=task.job.request.sequence_number,
+            now_s=task.job.received_s,
+        )
+
+    async def _render(
+        self, task: LanguageJob, wording: Wording, speed: float, neighbours: TempoRange
+    ) -> LaidIn:
+        """Speak and check, once more with another seed where the first rendering is no good."""
+        faults: list[str] = []
+        for seed in range(_RENDERINGS):
+            speech = await self._stages.tts.run(
+                task.job,
+                Line(wording.text, task.voice, speed, seed),
+                rest_ns=self._stages.fit.least_ns(),
+                approach=task.to_tts,
+            )
+            spoken = Spoken(
+                speech,
+                wording.text,
+                wording.natural_ms,
+                task.heard.slot,
+                neighbours,
+                task.job.request.audio.format,
+            )
+            laid_in = await self._stages.fit.run(task.job, spoken)
+            if laid_in.verdict.fine:
+                misheard = await self._misheard(task, wording.text, speech)
+                if not misheard:
+                    return laid_in
+                faults.append(misheard)
+            else:
+                faults.append(f"{laid_in.verdict.fault.value} ({laid_in.verdict.detail})")
+            log.info("%s: rendering %d of %r: %s", task.name, seed + 1, wording.text, faults[-1])
+        raise StageError(
+            Stage.TTS,
+            ErrorCode.MODEL_ERROR,
+            f"{task.voice} made no usable speech in {_RENDERINGS} renderings: {'; '.join(faults)}.",
+            retryable=False,
+        )
+
+    async def _misheard(self, task: LanguageJob, text: str, speech: Speech) -> str:
+        """What is wrong with the dub as a recogniser hears it; empty where nothing is, or nobody asked."""
+        if not self._back_check or speech.in_place:
+            return ""
+        samples = await asyncio.to_thread(resample, speech.samples, speech.sample_rate_hz, ASR_SAMPLE_RATE_HZ)
+        heard = await self._stages.asr.run(task.job, Utterance(samples, task.language))
+        alike = similarity(text, heard.text)
+        return "" if alike >= _LEAST_ALIKE else f"heard as {heard.text!r} ({alike:.2f} alike)"
