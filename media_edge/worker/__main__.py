@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging(
         style=settings.log_format,
         level=settings.log_level,
-        secrets=[settings.sts_api_key.get_secret_value()],
+        secrets=[settings.sts_api_key.get_secret_value(), settings.sts_hedge_api_key.get_secret_value()],
         fields={"stream_id": settings.stream_id, "generation": settings.generation},
     )
     return int(arguments.command(settings))

@@ -14,8 +14,7 @@ from livedub.dubbing.config import DubbingConfig
 from livedub.dubbing.dump import FragmentDump
 from livedub.dubbing.live_subtitles import LiveSubtitles
 from livedub.dubbing.session import DubbingSession
-from livedub.sts.breaker import CircuitBreaker
-from livedub.sts.client import GuardedSts, connect_sts
+from livedub.sts.client import GuardedSpeechToSpeech, connect_guarded_sts
 from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.origin import TimelineOrigin
 from media_edge.worker.audio_input import AudioInput
@@ -31,6 +30,7 @@ from media_edge.worker.input_timeline import InputTimeline
 from media_edge.worker.recording import Recordings
 from media_edge.worker.settings import WorkerSettings
 from media_edge.worker.stream import Stream, StreamTiming
+from media_edge.worker.sts_warm_up import StsWarmUp
 from media_edge.worker.video_delay import VideoDelayLine
 
 
@@ -57,7 +57,8 @@ class Assembly:
     video: VideoDelayLine
     egress: Egress
     session: DubbingSession
-    sts: GuardedSts
+    sts: GuardedSpeechToSpeech
+    sts_warm_up: StsWarmUp
     recordings: Recordings
     subtitles: LiveSubtitles | None
 
@@ -65,6 +66,7 @@ class Assembly:
         """Free everything; what is in flight is cancelled."""
         self.stream.close()
         await self.session.aclose()
+        await self.sts_warm_up.aclose()
         await self.sts.aclose()
         self.recordings.close()
         if self.subtitles is not None:
@@ -82,6 +84,7 @@ def assemble(
     """Build every part; nothing connects before the first tick.
 
     Raises:
+        ConfigurationError: an STS address or key cannot be used.
         MissingPrerequisiteError: separation is on and its model cannot be loaded.
     """
     timeline = InputTimeline(
@@ -91,8 +94,8 @@ def assemble(
         utc_now_ns=time.time_ns,
         local_now_ns=local_now_ns,
     )
-    sts = GuardedSts(
-        connect_sts(settings.sts_url, api_key=settings.sts_api_key.get_secret_value()), CircuitBreaker()
+    sts = connect_guarded_sts(
+        settings.sts_url, api_key=settings.sts_api_key.get_secret_value(), settings=settings
     )
     subtitles = (
         LiveSubtitles(settings.subtitles_dir / settings.stream_id, delay_ns=settings.delay_ns)
@@ -139,7 +142,17 @@ def assemble(
         make_egress=make_egress,
     )
     return Assembly(
-        stream, timeline, ingest, audio, video, stream.egress, session, sts, recordings, subtitles
+        stream,
+        timeline,
+        ingest,
+        audio,
+        video,
+        stream.egress,
+        session,
+        sts,
+        StsWarmUp(sts, settings.sts_warm_up_ms),
+        recordings,
+        subtitles,
     )
 
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from livedub.errors import ConfigurationError
 from livedub.settings import explain
+from livedub.sts.client_settings import StsClientSettings, sts_address
 from livedub.sts.contract import STREAM_ID_PATTERN, VOICE_PATTERN, Target
 from livedub.supervision.stream_settings import HOT_FIELDS, MAX_MORE_TARGETS, languages_named_twice
 from livedub.timeline.clock import NS_PER_MS
@@ -25,7 +25,7 @@ _DEFAULT_FRAGMENT_MAX_MS = 6_000
 """What a derived bound never exceeds: longer fragments make a translation wait without making it better."""
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(StsClientSettings):
     """Everything that can be set from outside for one stream."""
 
     model_config = SettingsConfigDict(
@@ -49,10 +49,14 @@ class WorkerSettings(BaseSettings):
     sts_url: str = Field(
         default="http://127.0.0.1:8000",
         validation_alias=AliasChoices("STS_SERVICE_URL", "WORKER_STS_URL"),
-        description="Address of the speech-to-speech service.",
+        description="Address of the speech-to-speech service: http(s)://HOST, or runpod://ENDPOINT_ID for a RunPod "
+        "queue endpoint.",
     )
     sts_api_key: SecretStr = Field(
-        default=SecretStr(""), description="Bearer token for the speech-to-speech service; empty sends none."
+        default=SecretStr(""),
+        validation_alias=AliasChoices("WORKER_STS_API_KEY", "STS_API_KEY"),
+        description="Bearer token for the speech-to-speech service, or RunPod's API key; empty sends none. STS_API_KEY "
+        "does as well.",
     )
     source_language: str = Field(
         default="auto", description="Language spoken on the stream (ISO 639 code), or `auto`."
@@ -218,10 +222,7 @@ class WorkerSettings(BaseSettings):
     @field_validator("sts_url")
     @classmethod
     def _sts_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https", "runpod"} or not parts.netloc:
-            raise ValueError(f"{value!r} is no service address: give something like http://127.0.0.1:8000")
-        return value
+        return sts_address(value)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -121,6 +121,7 @@ class StreamWorker:
             on_bus_error=self._metrics.count_failure,
             separator_factory=self._separator_factory,
         )
+        self._parts.sts_warm_up.start()
         watchdog = Watchdog(self._settings.watchdog_ms * NS_PER_MS, partial(exit_wedged, ExitCode.WEDGED))
         watchdog.start()
         # What is loaded by now lives as long as the process: the collector need not look at it again and again.

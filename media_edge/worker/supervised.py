@@ -118,7 +118,8 @@ def read_assignment(line: Mapping[str, Any]) -> tuple[WorkerSettings, TimelineOr
 def secrets_of(settings: WorkerSettings) -> list[str]:
     """Every value that must not show up in a log: the API key and what stands in URL queries."""
     queries = (urlsplit(url).query for url in (settings.input_url, settings.output_url, settings.forward_url))
-    return [settings.sts_api_key.get_secret_value(), *(value for q in queries for _, value in parse_qsl(q))]
+    keys = (settings.sts_api_key, settings.sts_hedge_api_key)
+    return [*(key.get_secret_value() for key in keys), *(value for q in queries for _, value in parse_qsl(q))]
 
 
 def _read_spare_settings() -> SpareSettings:

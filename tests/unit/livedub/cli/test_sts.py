@@ -27,7 +27,7 @@ def url() -> Iterator[str]:
     async def serve() -> None:
         over = asyncio.Event()
         loops.append((asyncio.get_running_loop(), over))
-        async with service(ScriptedPipeline(), api_key=KEY) as running:
+        async with service(ScriptedPipeline(), api_keys=[KEY]) as running:
             urls.append(running.url)
             ready.set()
             await over.wait()
@@ -54,9 +54,10 @@ def clip(tmp_path: Path) -> Path:
 def invoke(*arguments: object, **env: str) -> tuple[int, str, str]:
     app = typer.Typer()
     app.command()(sts)
-    result = CliRunner(env={"COLUMNS": "200", "STS_API_KEY": KEY, **env}).invoke(
-        app, [str(part) for part in arguments]
-    )
+    nowhere = "http://127.0.0.1:9/v2"
+    result = CliRunner(
+        env={"COLUMNS": "200", "STS_API_KEY": KEY, "STS_RUNPOD_BASE_URL": nowhere, **env}
+    ).invoke(app, [str(part) for part in arguments])
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -90,6 +91,15 @@ def test_json_is_the_answer_without_its_audio(url: str, clip: Path):
     assert answer["rtf"] == pytest.approx(answer["round_trip_ms"] / 1_000, abs=0.001)
 
 
+def test_several_languages_as_they_are_ready(url: str, clip: Path):
+    code, said, errors = invoke(
+        clip, "--url", url, "--target", "en", "--target", "fr", "--voice", "fr/x", "--stream"
+    )
+    assert (code, errors) == (0, "")
+    for word in ("text en, fr after", "audio en after", "audio fr after"):
+        assert word in said
+
+
 def test_without_a_url_a_service_is_started_for_the_clip(clip: Path):
     code, said, errors = invoke(clip, "--json", STS_PROFILE="mock", STS_SERVICE_URL="")
     assert (code, errors) == (0, "")
@@ -106,7 +116,10 @@ def test_without_a_url_a_service_is_started_for_the_clip(clip: Path):
         (("--voice", "es/ef_dora"), "does not speak 'en'"),
         (("--api-key", "wrong"), "STS_API_KEY"),
         (("--url", "http://127.0.0.1:9"), "cannot be reached"),
-        (("--url", "runpod://abc"), "not built yet"),
+        (("--url", "runpod://abc"), "cannot be reached"),
+        (("--url", "runpod://abc/run"), "names no RunPod endpoint"),
+        (("--url", "ftp://abc"), "runpod://ENDPOINT_ID"),
+        (("--target", "en", "--target", "en"), "name a language twice"),
         (("--out", "/nowhere/x.wav"), "/nowhere/x.wav cannot be written"),
     ],
 )

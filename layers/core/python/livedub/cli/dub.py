@@ -17,7 +17,7 @@ _DELAY_S = 60
 """On a virtual clock D is only a bound: long enough that a slow machine still dubs every fragment."""
 
 
-def dub(
+def dub(  # noqa: PLR0913, PLR0917 - each one is an option
     source: Annotated[Path, typer.Argument(metavar="IN", help="Any media file with an audio track.")],
     target: Annotated[
         Path, typer.Argument(metavar="OUT", help="The dubbed file; its suffix picks the container.")
@@ -28,7 +28,17 @@ def dub(
     target_language: Annotated[str, typer.Option("--target", help="Language to dub into.")] = "en",
     voice: Annotated[str, typer.Option(help="Voice id such as en/af_heart; empty takes the default.")] = "",
     url: Annotated[
-        str, typer.Option(envvar="STS_SERVICE_URL", help="A running STS service; without it one is started.")
+        str,
+        typer.Option(
+            envvar="STS_SERVICE_URL",
+            help="A running STS service, http(s)://HOST or runpod://ENDPOINT_ID; without it one is started.",
+        ),
+    ] = "",
+    api_key: Annotated[
+        str,
+        typer.Option(
+            envvar="STS_API_KEY", help="Its key; better set in the environment.", show_default=False
+        ),
     ] = "",
     events: Annotated[
         Path | None, typer.Option(help="Write the event log here, a JSON line per fragment.")
@@ -47,6 +57,7 @@ def dub(
                 target,
                 _config(source_language, target_language, voice, separate=separate),
                 service_url,
+                api_key,
                 events,
             )
         )
@@ -72,7 +83,7 @@ def _config(source_language: str, target_language: str, voice: str, *, separate:
 
 
 async def _dub(
-    source: Path, target: Path, config: DubbingConfig, url: str, events: Path | None
+    source: Path, target: Path, config: DubbingConfig, url: str, api_key: str, events: Path | None
 ) -> DubbedFile:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - heavy
 
@@ -80,8 +91,9 @@ async def _dub(
     from livedub.dubbing.media_file import dub_media_file  # noqa: PLC0415
     from livedub.dubbing.session import DubbingSession  # noqa: PLC0415
     from livedub.sts.client import connect_sts  # noqa: PLC0415
+    from livedub.sts.client_settings import StsClientSettings  # noqa: PLC0415
 
-    client = connect_sts(url)
+    client = connect_sts(url, api_key=api_key, runpod_base_url=StsClientSettings().sts_runpod_base_url)
     log = EventLogFile(events) if events else None
     columns = (
         TextColumn("{task.description}"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from livedub.sts.contract import Dub, StsRequest, StsResult
+    from livedub.sts.contract import Dub, StsPartial, StsRequest, StsResult, Target
 
 _DEADLINE_MS = 60_000
 _STAGES = (
@@ -22,21 +23,33 @@ _STAGES = (
 )
 
 
-def sts(
+def sts(  # noqa: PLR0913, PLR0917 - each one is an option
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Audio or video of at most 30 s.")],
     source: Annotated[str, typer.Option(help="Language spoken in FILE (ISO 639-1), or 'auto'.")] = "es",
-    target: Annotated[str, typer.Option(help="Language to dub into.")] = "en",
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Language to dub into (en without it); may be given several times."),
+    ] = None,
     voice: Annotated[str, typer.Option(help="Voice id such as en/af_heart; empty takes the default.")] = "",
     url: Annotated[
-        str, typer.Option(envvar="STS_SERVICE_URL", help="A running STS service; without it one is started.")
+        str,
+        typer.Option(
+            envvar="STS_SERVICE_URL",
+            help="A running STS service, http(s)://HOST or runpod://ENDPOINT_ID; without it one is started.",
+        ),
     ] = "",
     api_key: Annotated[
         str,
         typer.Option(
-            envvar="STS_API_KEY", help="Its key, if it asks for one; better set in the environment."
+            envvar="STS_API_KEY",
+            help="Its key, or RunPod's, if it asks for one; better set in the environment.",
         ),
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Write the dubbed speech here (WAV).")] = None,
+    stream: Annotated[  # noqa: FBT002 - typer turns it into a flag
+        bool,
+        typer.Option("--stream", help="Ask for text and voices as they are ready, and show when they came."),
+    ] = False,
     json_only: Annotated[  # noqa: FBT002 - typer turns it into a flag
         bool, typer.Option("--json", help="Print the answer as JSON, without its audio.")
     ] = False,
@@ -46,9 +59,10 @@ def sts(
     from livedub.errors import LivedubError  # noqa: PLC0415
 
     try:
-        request = _request(file, source=source, target=target, voice=voice)
+        request = _request(file, source=source, targets=target or ["en"], voice=voice)
         with sts_service(url) as service_url:
-            result, took_ms = asyncio.run(_process(request, service_url, api_key))
+            exchange = asyncio.run(_process(request, service_url, api_key, stream=stream))
+        result = exchange.result
         dub = next((dub for dub in result.dubs if dub.audio is not None), None)
         if out is not None and dub is not None:
             _write(out, dub)
@@ -56,12 +70,21 @@ def sts(
         typer.echo(f"livedub sts: {error}", err=True)
         raise typer.Exit(1) from error
     if json_only:
-        _print_json(request, result, took_ms)
+        _print_json(request, exchange)
     else:
-        _print_table(request, result, took_ms, out if dub is not None else None)
+        _print_table(request, exchange, out if dub is not None else None)
 
 
-def _request(file: Path, *, source: str, target: str, voice: str) -> StsRequest:
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """The result, the time that client and service took together, and what came when before it."""
+
+    result: StsResult
+    took_ms: float
+    partials: tuple[tuple[str, float], ...]
+
+
+def _request(file: Path, *, source: str, targets: list[str], voice: str) -> StsRequest:
     from pydantic import ValidationError  # noqa: PLC0415 - heavy
 
     from livedub.audio.clip import read_clip  # noqa: PLC0415
@@ -78,7 +101,7 @@ def _request(file: Path, *, source: str, target: str, voice: str) -> StsRequest:
 
     samples = read_clip(file, STS_RATE_HZ, longest_s=MAX_FRAGMENT_MS / 1_000)
     try:
-        config = StsConfig(source_language=source, targets=(Target(language=target, voice=voice),))
+        config = StsConfig(source_language=source, targets=_with_voice(targets, voice, Target))
     except ValidationError as error:
         raise InvalidInputError(
             error.errors()[0]["msg"].removeprefix("Value error, ") + ".",
@@ -95,15 +118,34 @@ def _request(file: Path, *, source: str, target: str, voice: str) -> StsRequest:
     )
 
 
-async def _process(request: StsRequest, url: str, api_key: str) -> tuple[StsResult, float]:
-    """The result, and the milliseconds that client and service took together."""
-    from livedub.sts.client import connect_sts  # noqa: PLC0415 - heavy
+def _with_voice(languages: list[str], voice: str, target: type[Target]) -> tuple[Target, ...]:
+    """The targets; of several the voice goes to the one whose language it speaks."""
+    spoken = voice.split("/", 1)[0]
+    one = len(languages) == 1
+    return tuple(
+        target(language=language, voice=voice if one or language == spoken else "") for language in languages
+    )
 
-    client = connect_sts(url, api_key=api_key)
+
+async def _process(request: StsRequest, url: str, api_key: str, *, stream: bool) -> _Exchange:
+    from livedub.sts.client import connect_sts  # noqa: PLC0415 - heavy
+    from livedub.sts.client_settings import StsClientSettings  # noqa: PLC0415
+
+    base_url = StsClientSettings().sts_runpod_base_url
+    client = connect_sts(url, api_key=api_key, runpod_base_url=base_url)
+    partials: list[tuple[str, float]] = []
     started_s = time.perf_counter()
+
+    def passed_ms() -> float:
+        return (time.perf_counter() - started_s) * 1_000
+
+    async def note(partial: StsPartial) -> None:
+        languages = ", ".join(dub.language for dub in partial.dubs)
+        partials.append((f"{partial.kind.value} {languages}", passed_ms()))
+
     try:
-        result = await client.process(request)
-        return result, (time.perf_counter() - started_s) * 1_000
+        result = await client.process(request, note if stream else None)
+        return _Exchange(result, passed_ms(), tuple(partials))
     finally:
         await client.aclose()
 
@@ -116,24 +158,26 @@ def _write(out: Path, dub: Dub) -> None:
         write_wav(out, decode_audio(dub.audio), dub.audio.sample_rate_hz)
 
 
-def _print_json(request: StsRequest, result: StsResult, took_ms: float) -> None:
+def _print_json(request: StsRequest, exchange: _Exchange) -> None:
     import json  # noqa: PLC0415 - with the rest
 
-    answer: dict[str, Any] = result.model_dump(mode="json")
+    answer: dict[str, Any] = exchange.result.model_dump(mode="json")
     for dub in answer["dubs"]:
         if dub["audio"] is not None:
             del dub["audio"]["data_base64"]
-    answer["round_trip_ms"] = round(took_ms, 1)
-    answer["rtf"] = round(took_ms / request.audio.duration_ms, 3)
+    answer["round_trip_ms"] = round(exchange.took_ms, 1)
+    answer["rtf"] = round(exchange.took_ms / request.audio.duration_ms, 3)
+    answer["partials_ms"] = {what: round(when_ms, 1) for what, when_ms in exchange.partials}
     typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
-def _print_table(request: StsRequest, result: StsResult, took_ms: float, out: Path | None) -> None:
+def _print_table(request: StsRequest, exchange: _Exchange, out: Path | None) -> None:
     from rich.console import Console  # noqa: PLC0415 - heavy
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     console = Console()
+    result, took_ms = exchange.result, exchange.took_ms
     heard = result.transcript
     if heard is None or not heard.text:
         console.print("[yellow]no speech worth dubbing[/yellow]")
@@ -152,6 +196,8 @@ def _print_table(request: StsRequest, result: StsResult, took_ms: float, out: Pa
     rest_ms = max(0.0, took_ms - sum(timings.values()))
     table.add_row("transport", "sending, waiting, checking", f"{rest_ms:.0f}")
     table.add_section()
+    for what, when_ms in exchange.partials:
+        table.add_row("partial", f"{what} after", f"{when_ms:.0f}")
     table.add_row("total", f"{took_ms / request.audio.duration_ms:.2f} x the clip's length", f"{took_ms:.0f}")
     console.print(table)
     if result.error is not None:

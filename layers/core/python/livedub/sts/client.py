@@ -91,6 +91,9 @@ def connect_sts(
             "STS_API_KEY holds characters that no HTTP header may carry.",
             remedy="Use printable ASCII, without line breaks.",
         )
+    api_key = api_key.partition(",")[
+        0
+    ].strip()  # a service may accept several, for rotation: the first is the new one
     # The protocol must not cost its users httpx.
     if scheme == "runpod":
         from livedub.sts.runpod_client import RunpodSts  # noqa: PLC0415
