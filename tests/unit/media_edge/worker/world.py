@@ -266,7 +266,12 @@ class World:
     """Everything, and the time."""
 
     def __init__(
-        self, *, delay_ms: int = 4_000, stored: TimelineOrigin | None = None, start_ns: int = 0
+        self,
+        *,
+        delay_ms: int = 4_000,
+        stored: TimelineOrigin | None = None,
+        start_ns: int = 0,
+        make_encoder: Callable[[int], ClickEncoder] = ClickEncoder,
     ) -> None:
         self.now_ns = start_ns
         self.delay_ns = delay_ms * NS_PER_MS
@@ -301,7 +306,7 @@ class World:
             audio=self.audio,
             video=self.video,
             dubbing=self.dubbing,
-            make_encoder=ClickEncoder,
+            make_encoder=make_encoder,
             make_egress=self._make_egress,
         )
         self.egress = self.stream.egress
