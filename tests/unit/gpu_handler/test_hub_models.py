@@ -8,6 +8,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -241,7 +242,7 @@ def test_a_broken_pin_file_is_named(tmp_path: Path, content: str):
     ],
     ids=["two sources", "no source", "pinned without files", "files but unpinned", "escapes", "absolute"],
 )
-def test_contradictory_entries_are_refused(changes: dict[str, object]):
+def test_contradictory_entries_are_refused(changes: dict[str, Any]):
     with pytest.raises(ValueError, match=r"exactly one|unless it is unpinned|leaves the model"):
         unpinned(**changes)
 
