@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +18,7 @@ from gpu_handler.quality.inflection import plural
 
 _STEMS = ("KX", "QZ", "WX", "ZK", "QX")
 _DASHES = "\\-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{FIGURE DASH}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}_"
+_CURLY = "\N{RIGHT SINGLE QUOTATION MARK}"
 _LONGEST_ACRONYM = 5
 _COMPILED = 64
 _SENTENCE_END = ".!?\N{HORIZONTAL ELLIPSIS}"
@@ -72,11 +73,11 @@ def protect(text: str, glossary: Mapping[str, str], *, source: str = "", target:
     stem = next(stem for stem in _stems() if not _holds(text, stem) and not _holds(terms.wordings, stem))
     occurrences: list[Occurrence] = []
 
-    def encode(match: re.Match[str]) -> str:
-        occurrences.append(terms.occurrence(match))
+    def encode(occurrence: Occurrence) -> str:
+        occurrences.append(occurrence)
         return f"{stem}-{len(occurrences)}"
 
-    return Protected(terms.pattern.sub(encode, text), tuple(occurrences), stem, starts)
+    return Protected(terms.replace(text, encode), tuple(occurrences), stem, starts)
 
 
 def restore(translated: str, protected: Protected) -> Restored:
@@ -129,12 +130,14 @@ def post_edit(
 def missing_terms(
     text: str, translated: str, glossary: Mapping[str, str], *, source: str = "", target: str = ""
 ) -> tuple[Occurrence, ...]:
-    """Terms of `text` whose wanted wording `translated` does not hold, in any case."""
+    """Terms of `text` whose wanted wording `translated` does not hold, in any case and with any ending."""
     spoken = " ".join(translated.casefold().split())
     missing = {
         occurrence.term: occurrence
         for occurrence in protect(text, glossary, source=source, target=target).occurrences
-        if " ".join(occurrence.wanted.casefold().split()) not in spoken
+        if not re.search(
+            rf"(?<![^\W{_UNSPACED}]){re.escape(' '.join(occurrence.wanted.casefold().split()))}", spoken
+        )
     }
     return tuple(missing.values())
 
@@ -147,14 +150,28 @@ def glossary_of(shared: Mapping[str, str], own: Mapping[str, str]) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """A glossary as one pattern; group `t<n>` is the form `forms[n]`."""
+    """A glossary as one pattern; `forms` has what each match may be, by its key."""
 
     pattern: re.Pattern[str]
-    forms: tuple[Occurrence, ...]
+    forms: Mapping[str, tuple[tuple[str, Occurrence], ...]]
     wordings: str
 
-    def occurrence(self, match: re.Match[str]) -> Occurrence:
-        return self.forms[int((match.lastgroup or "t0")[1:])]
+    def occurrence(self, match: re.Match[str]) -> Occurrence | None:
+        """The term that was found; None where only its case differs and that matters."""
+        found = match.group()
+        for form, occurrence in self.forms.get(_key(found), ()):
+            if not _is_acronym(form) or form == found:
+                return occurrence
+        return None
+
+    def replace(self, text: str, wording: Callable[[Occurrence], str]) -> str:
+        """`text` with `wording` of each term in its place."""
+
+        def said(match: re.Match[str]) -> str:
+            occurrence = self.occurrence(match)
+            return match.group() if occurrence is None else wording(occurrence)
+
+        return self.pattern.sub(said, text)
 
 
 def _compile(glossary: Mapping[str, str], source: str, target: str) -> _Terms | None:
@@ -163,24 +180,49 @@ def _compile(glossary: Mapping[str, str], source: str, target: str) -> _Terms | 
 
 @lru_cache(maxsize=_COMPILED)
 def _compiled(glossary: tuple[tuple[str, str], ...], source: str, target: str) -> _Terms | None:
-    """The same glossary comes with every fragment of a stream; 500 terms take milliseconds to compile."""
-    forms: dict[str, Occurrence] = {}
-    for term, wanted in glossary:
-        if term.strip():
-            forms[term] = Occurrence(term, wanted)
-    for term, wanted in glossary:
+    """The same glossary comes with every fragment of a stream; 500 terms take a while to compile."""
+    named = [(term, wanted) for term, wanted in glossary if term.strip()]
+    forms = {term: Occurrence(term, wanted) for term, wanted in named}
+    for term, wanted in named:
         several = _plural_form(term, wanted, source, target)
         if several is not None:
             forms.setdefault(several[0], Occurrence(term, several[1]))
     if not forms:
         return None
-    longest_first = sorted(forms, key=lambda form: (-len(form), form))
-    alternatives = (f"(?P<t{number}>{_form_pattern(form)})" for number, form in enumerate(longest_first))
+    by_key: dict[str, tuple[tuple[str, Occurrence], ...]] = {}
+    for form, occurrence in forms.items():
+        by_key[_key(form)] = (*by_key.get(_key(form), ()), (form.strip(), occurrence))
     return _Terms(
-        pattern=re.compile("|".join(alternatives)),
-        forms=tuple(forms[form] for form in longest_first),
-        wordings="\n".join(form.wanted for form in forms.values()),
+        pattern=_pattern(forms),
+        forms=by_key,
+        wordings="\n".join(occurrence.wanted for occurrence in forms.values()),
     )
+
+
+def _key(form: str) -> str:
+    return " ".join(form.casefold().replace(_CURLY, "'").split())
+
+
+def _pattern(forms: Iterable[str]) -> re.Pattern[str]:
+    """All forms, the longest first. A code word must not touch a digit, nor a letter where words are spaced."""
+    longest_first = sorted(forms, key=lambda form: (-len(form), form))
+    spaced = [_form_pattern(form) for form in longest_first if not _is_unspaced(form.strip())]
+    unspaced = [_form_pattern(form) for form in longest_first if _is_unspaced(form.strip())]
+    parts: list[str] = []
+    if spaced:
+        parts.append(rf"(?<![^\W{_UNSPACED}])(?:{'|'.join(spaced)})(?![^\W{_UNSPACED}])")
+    if unspaced:
+        parts.append(rf"(?:{'|'.join(unspaced)})(?!\d)")
+    return re.compile("|".join(parts), re.IGNORECASE)
+
+
+def _form_pattern(form: str) -> str:
+    words = form.replace(_CURLY, "'").split()
+    return r"\s+".join(re.escape(word).replace("'", f"['{_CURLY}]") for word in words)
+
+
+def _is_unspaced(form: str) -> bool:
+    return re.search(rf"^[{_UNSPACED}]|[{_UNSPACED}]$", form) is not None
 
 
 def _plural_form(term: str, wanted: str, source: str, target: str) -> tuple[str, str] | None:
@@ -194,27 +236,13 @@ def _plural_form(term: str, wanted: str, source: str, target: str) -> tuple[str,
     return (spoken, said) if said else None
 
 
-def _form_pattern(form: str) -> str:
-    words = [re.escape(word).replace("'", "['\N{RIGHT SINGLE QUOTATION MARK}]") for word in form.split()]
-    body = r"\s+".join(words)
-    stripped = form.strip()
-    before = rf"(?<![^\W{_UNSPACED}])" if _joins(stripped[0]) else ""
-    after = rf"(?![^\W{_UNSPACED}])" if _joins(stripped[-1]) else ""
-    return f"{before}{body if _is_acronym(stripped) else f'(?i:{body})'}{after}"
-
-
-def _joins(letter: str) -> bool:
-    """Whether a word goes on where another letter stands next to this one."""
-    return bool(re.match(rf"[^\W{_UNSPACED}]", letter))
-
-
 def _is_acronym(term: str) -> bool:
     return 1 < len(term) <= _LONGEST_ACRONYM and term.isupper() and term.isalpha()
 
 
 def _replace(text: str, glossary: Mapping[str, str], source: str, target: str) -> str:
     terms = _compile(glossary, source, target)
-    return text if terms is None else terms.pattern.sub(lambda match: terms.occurrence(match).wanted, text)
+    return text if terms is None else terms.replace(text, lambda occurrence: occurrence.wanted)
 
 
 def _stems() -> Iterator[str]:
@@ -242,4 +270,5 @@ def _begins_sentence(before: str, protected: Protected) -> bool:
 
 
 def _capitalised(wanted: str) -> str:
-    return wanted[:1].upper() + wanted[1:]
+    """With a capital, unless its spelling has some of its own ("iPhone")."""
+    return wanted[:1].upper() + wanted[1:] if wanted.islower() else wanted
