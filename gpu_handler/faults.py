@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import zlib
 from dataclasses import dataclass
 from enum import Enum
 
@@ -20,13 +21,16 @@ from livedub.sts.contract import (
     Transcript,
 )
 
-_RULE = re.compile(r"^(?:\*|(?P<first>\d+)(?:-(?P<last>\d+))?):(?P<action>[a-z_]+)(?::(?P<ms>\d+))?$")
+_RULE = re.compile(
+    r"^(?:\*|(?P<first>\d+)(?:-(?P<last>\d+))?):(?P<action>[a-z_]+)"
+    r"(?:%(?P<percent>\d{1,2}(?:\.\d{1,3})?|100))?(?::(?P<ms>\d+))?$"
+)
 _GARBAGE = base64.b64encode(b"this is no audio " * 16).decode("ascii")
 _DEFAULT_STALL_MS = 6_000
 
 
 class Fault(str, Enum):
-    """What can be made to go wrong."""
+    """What can be made to go wrong: with fragments, and (the last three) with single calls of the mock engines."""
 
     DELAY = "delay"
     STALL = "stall"
@@ -35,20 +39,34 @@ class Fault(str, Enum):
     NAN = "nan"
     WRONG_LENGTH = "wrong_length"
     EMPTY = "empty"
+    CRASH = "crash"
+    OOM = "oom"
+    HANG = "hang"
+
+
+_OF_ENGINES = frozenset({Fault.CRASH, Fault.OOM, Fault.HANG})
+_WITH_DEFAULT_WAIT = frozenset({Fault.STALL, Fault.HANG})
 
 
 @dataclass(frozen=True, slots=True)
 class FaultRule:
-    """A fault for the sequence numbers `first` to `last` (None: no end)."""
+    """A fault for the numbers `first` to `last` (None: no end): sequence numbers, or an engine's calls from 1.
+
+    It strikes `percent` of them, always the same ones.
+    """
 
     fault: Fault
     first: int
     last: int | None
     wait_ms: int
+    percent: float = 100.0
 
-    def covers(self, sequence_number: int) -> bool:
-        """Whether the rule is about this fragment."""
-        return self.first <= sequence_number and (self.last is None or sequence_number <= self.last)
+    def covers(self, number: int, name: str = "") -> bool:
+        """Whether the rule strikes this fragment, or this call of the engine `name`."""
+        if number < self.first or (self.last is not None and number > self.last):
+            return False
+        draw = zlib.crc32(f"{self.fault.value} {name} {number}".encode()) % 100_000
+        return draw < self.percent * 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +77,22 @@ class FaultScript:
 
     @classmethod
     def parse(cls, text: str) -> FaultScript:
-        """Read `FROM[-TO]:ACTION[:MS]` rules separated by commas, `*` for every fragment.
+        """Read `FROM[-TO]:ACTION[%PERCENT][:MS]` rules separated by commas, `*` for every number.
 
         Raises:
             ConfigurationError: a rule is malformed or its action unknown.
         """
         return cls(tuple(_rule(part.strip()) for part in text.split(",") if part.strip()))
 
-    def rule_for(self, sequence_number: int) -> FaultRule | None:
-        """The rule for a fragment, None where nothing is to go wrong."""
-        return next((rule for rule in self.rules if rule.covers(sequence_number)), None)
+    def rule_for(self, sequence_number: int, fragment_id: str = "") -> FaultRule | None:
+        """The rule for a fragment, None where nothing is to go wrong with it."""
+        rules = (rule for rule in self.rules if rule.fault not in _OF_ENGINES)
+        return next((rule for rule in rules if rule.covers(sequence_number, fragment_id)), None)
+
+    def rule_for_call(self, engine: str, number: int) -> FaultRule | None:
+        """The rule for an engine's call, counted from 1."""
+        rules = (rule for rule in self.rules if rule.fault in _OF_ENGINES)
+        return next((rule for rule in rules if rule.covers(number, engine)), None)
 
 
 def _rule(part: str) -> FaultRule:
@@ -77,14 +101,15 @@ def _rule(part: str) -> FaultRule:
         actions = ", ".join(fault.value for fault in Fault)
         raise ConfigurationError(
             f"STS_MOCK_SCRIPT: {part!r} is no rule.",
-            remedy=f"Write FROM[-TO]:ACTION[:MS]; actions: {actions}.",
+            remedy=f"Write FROM[-TO]:ACTION[%PERCENT][:MS]; actions: {actions}.",
         )
     fault = Fault(match["action"])
-    wait_ms = int(match["ms"] or (_DEFAULT_STALL_MS if fault is Fault.STALL else 0))
+    wait_ms = int(match["ms"] or (_DEFAULT_STALL_MS if fault in _WITH_DEFAULT_WAIT else 0))
+    percent = float(match["percent"] or 100)
     if match["first"] is None:
-        return FaultRule(fault, 0, None, wait_ms)
+        return FaultRule(fault, 0, None, wait_ms, percent)
     first = int(match["first"])
-    return FaultRule(fault, first, int(match["last"] or first), wait_ms)
+    return FaultRule(fault, first, int(match["last"] or first), wait_ms, percent)
 
 
 def spoil(result: StsResult, fault: Fault) -> StsResult:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from gpu_handler.casting import Casting
 from gpu_handler.engines.base import ASR_SAMPLE_RATE_HZ, Line, Recognition, Samples, Speech, Utterance
 from gpu_handler.engines.registry import Engines, build_engines
 from gpu_handler.faults import Fault, FaultScript, spoil
@@ -30,7 +31,6 @@ from gpu_handler.stage_set import StageSet
 from gpu_handler.stages import Approach, StageCounts
 from gpu_handler.stream_memory import StreamMemory
 from livedub.audio.resample import resample
-from livedub.errors import ConfigurationError
 from livedub.sts.contract import (
     Dub,
     ErrorCode,
@@ -40,7 +40,6 @@ from livedub.sts.contract import (
     StsError,
     StsRequest,
     StsResult,
-    Target,
 )
 
 log = logging.getLogger(__name__)
@@ -70,12 +69,12 @@ class Pipeline:
         self._faults = faults or FaultScript()
         self._routes = LanguageRoutes(engines)
         self._stages = StageSet(engines, gather_ms=options.gather_ms)
+        self._casting = Casting(engines.synthesizer, options.voice_registry)
         memory = StreamMemory(context_characters=options.context_characters)
         self._listener = Listener(self._stages, self._routes, memory)
         self._interpreter = Interpreter(engines, self._stages, self._routes)
         self._speaker = Speaker(self._stages, back_check=options.back_check)
         self._models: dict[str, str] = {}
-        self._voices: dict[str, tuple[str, ...]] = {}
         self._ready = False
 
     @classmethod
@@ -103,13 +102,14 @@ class Pipeline:
 
         Raises:
             MissingPrerequisiteError: a model or a program is missing; the message names the remedy.
+            ConfigurationError: the voice registry is missing or wrong.
         """
         for engine in self._engines.every:
             started_s = time.monotonic()
             engine.load()
             log.info("%s loaded in %.1f s", engine.info.name, time.monotonic() - started_s)
         self._routes.refresh()
-        self._voices = self._engines.synthesizer.voices()
+        self._casting.load()
         self._models = self._named_models()
         self._ready = True
 
@@ -131,7 +131,7 @@ class Pipeline:
 
     def voices(self) -> dict[str, tuple[str, ...]]:
         """Language to its voices, the default first."""
-        return self._voices or self._engines.synthesizer.voices()
+        return self._casting.voices()
 
     def health(self) -> Health:
         """What `GET /health` answers."""
@@ -154,7 +154,7 @@ class Pipeline:
         """
         job = Job(request, time.monotonic() if received_s is None else received_s)
         job.spend("queue_ms", time.monotonic() - job.received_s)
-        rule = self._faults.rule_for(request.sequence_number)
+        rule = self._faults.rule_for(request.sequence_number, request.fragment_id)
         if rule is not None and rule.wait_ms:
             await asyncio.sleep(rule.wait_ms / 1000)
         if rule is not None and rule.fault not in (Fault.DELAY, Fault.STALL):
@@ -176,9 +176,10 @@ class Pipeline:
 
         Raises:
             ConfigurationError: there is no such voice.
+            VoiceRefusedError: it may not speak outside its streams.
         """
-        self._check_voice(voice)
-        (speech,) = await self._stages.tts.run_plain([Line(text, voice, speed)])
+        line = Line(text, self._casting.check(voice), speed)
+        (speech,) = await self._stages.tts.run_plain([line])
         return speech
 
     async def _dub(self, job: Job, on_partial: OnPartial | None) -> StsResult:
@@ -186,7 +187,7 @@ class Pipeline:
         if not self._ready:
             raise StageError(Stage.INPUT, ErrorCode.MODEL_ERROR, "models are still loading.", retryable=True)
         self._routes.check(job.request)
-        voices = [self._voice_for(target) for target in targets]
+        voices = [self._casting.cast(target, job.request.stream_id) for target in targets]
         to_translation = [Approach(self._stages.translation) for _ in targets]
         to_tts = [Approach(self._stages.tts) for _ in targets]
         try:
@@ -266,19 +267,6 @@ class Pipeline:
             if stage.busy_s > _STUCK_S:
                 return f"the {name} engine has not answered for {stage.busy_s:.0f} s: restart the service"
         return ""
-
-    def _voice_for(self, target: Target) -> str:
-        try:
-            return self._check_voice(target.voice or self.voices()[target.language][0])
-        except ConfigurationError as error:
-            raise StageError(Stage.INPUT, ErrorCode.INVALID_INPUT, str(error), retryable=False) from error
-
-    def _check_voice(self, voice: str) -> str:
-        known = self.voices().get(voice.split("/", 1)[0], ())
-        if voice not in known:
-            choices = ", ".join(known) or ", ".join(sorted(self.voices()))
-            raise ConfigurationError(f"there is no voice {voice!r}.", remedy=f"Choose one of: {choices}.")
-        return voice
 
 
 async def _together(work: list[Awaitable[T]]) -> list[T]:

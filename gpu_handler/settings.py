@@ -16,6 +16,8 @@ _GPU_DEFAULTS = {
     "mt_device": "cuda",
     "mt_compute_type": "int8_float16",
     "tts_device": "cuda",
+    "max_concurrency": 128,
+    "queue_size": 128,
 }
 DEFAULT_MODEL_DIR = Path("~/.cache/livedub/models")
 
@@ -144,7 +146,11 @@ class StsSettings(BaseSettings):
         repr=False,
     )
     max_concurrency: int = Field(
-        default=4, ge=1, le=256, description="Fragments worked on at once; stages overlap between them."
+        default=4,
+        ge=1,
+        le=256,
+        description="Fragments worked on at once: what stages overlap and batches are made of. The profile `gpu` takes "
+        "128 of them, and as many in the queue.",
     )
     queue_size: int = Field(
         default=16, ge=0, le=10_000, description="Fragments that may wait; one more is answered QUEUE_FULL."
@@ -197,8 +203,28 @@ class StsSettings(BaseSettings):
     )
     mock_script: str = Field(
         default="",
-        description="Faults by sequence number, comma-separated `FROM[-TO]:ACTION[:MS]`, `*` for all; actions: "
-        "delay, stall, error, garbage, nan, wrong_length, empty. Example: `3-5:stall:6000,8:error`.",
+        description="Faults by sequence number, comma-separated `FROM[-TO]:ACTION[%PERCENT][:MS]`, `*` for all; actions: "
+        "delay, stall, error, garbage, nan, wrong_length, empty; crash, oom and hang strike calls of the mock engines "
+        "instead, counted from 1. `%PERCENT` behind an action strikes that share. Example: "
+        "`3-5:stall:6000,8:error,*:oom%2`.",
+    )
+    mock_asr_ms: float = Field(
+        default=0, ge=0, le=60_000, description="What the mock recogniser takes for one fragment."
+    )
+    mock_mt_ms: float = Field(
+        default=0, ge=0, le=60_000, description="What the mock translator takes for one sentence."
+    )
+    mock_tts_ms: float = Field(
+        default=0, ge=0, le=60_000, description="What the mock voice takes for one line."
+    )
+    mock_max_batch: int = Field(
+        default=16, ge=1, le=256, description="Items that each mock engine takes in one call."
+    )
+    mock_batch_cost: float = Field(
+        default=1.5,
+        ge=0,
+        le=256,
+        description="What a mock's call with several items takes, in times of one with a single item.",
     )
 
     @model_validator(mode="before")

@@ -46,21 +46,24 @@ class Speaker:
         if not wording.text.strip():
             task.to_tts.over()
             return Dub(language=task.language, translated_text="")
-        neighbours = self._tempos.allowed(
-            task.job.stream,
-            task.language,
-            sequence_number=task.job.request.sequence_number,
-            now_s=task.job.received_s,
-        )
-        plan = plan_tempo(wording.natural_ms, task.heard.slot, neighbours=neighbours)
+        plan = plan_tempo(wording.natural_ms, task.heard.slot, neighbours=self._neighbours(task))
         self._learn(task, plan.tempo)
-        laid_in = await self._render(task, wording, plan.tts_speed, neighbours)
+        laid_in = await self._render(task, wording, plan.tts_speed)
         self._learn(task, laid_in.tempo)
         return Dub(
             language=task.language,
             translated_text=wording.text,
             audio=laid_in.audio,
             tempo=round(laid_in.tempo, 4),
+        )
+
+    def _neighbours(self, task: LanguageJob) -> TempoRange:
+        """Tempos near the dub before; asked again after synthesis, when that one's own may be known better."""
+        return self._tempos.allowed(
+            task.job.stream,
+            task.language,
+            sequence_number=task.job.request.sequence_number,
+            now_s=task.job.received_s,
         )
 
     def _learn(self, task: LanguageJob, tempo: float) -> None:
@@ -72,9 +75,7 @@ class Speaker:
             now_s=task.job.received_s,
         )
 
-    async def _render(
-        self, task: LanguageJob, wording: Wording, speed: float, neighbours: TempoRange
-    ) -> LaidIn:
+    async def _render(self, task: LanguageJob, wording: Wording, speed: float) -> LaidIn:
         """Speak and check, once more with another seed where the first rendering is no good."""
         faults: list[str] = []
         for seed in range(_RENDERINGS):
@@ -89,7 +90,7 @@ class Speaker:
                 wording.text,
                 wording.natural_ms,
                 task.heard.slot,
-                neighbours,
+                self._neighbours(task),
                 task.job.request.audio.format,
             )
             laid_in = await self._stages.fit.run(task.job, spoken)

@@ -70,20 +70,20 @@ class StageSet:
 
     def __init__(self, engines: Engines, *, gather_ms: float) -> None:
         cores = len(os.sched_getaffinity(0))
-        self._detector = engines.detector
+        self._engines = engines
         self.input: Stage[Audio, Opened] = Stage(
             StageName.INPUT, _one_by_one(self._open), lanes=max(1, min(_MOST_INPUT_LANES, cores // 2))
         )
         self.asr: Stage[Utterance, Recognition] = Stage(
             StageName.ASR,
-            engines.transcriber.transcribe,
+            self._transcribe,
             timing="asr_ms",
             max_batch=engines.transcriber.info.max_batch,
             gather_ms=gather_ms,
         )
         self.translation: Stage[Sentence, Translation] = Stage(
             StageName.TRANSLATION,
-            engines.translator.translate,
+            self._translate,
             timing="translation_ms",
             max_batch=engines.translator.info.max_batch,
             gather_ms=gather_ms,
@@ -91,7 +91,7 @@ class StageSet:
         )
         self.tts: Stage[Line, Speech] = Stage(
             StageName.TTS,
-            engines.synthesizer.synthesize,
+            self._synthesize,
             timing="tts_ms",
             max_batch=engines.synthesizer.info.max_batch,
             gather_ms=gather_ms,
@@ -119,6 +119,15 @@ class StageSet:
         for stage in self.every.values():
             stage.close()
 
+    def _transcribe(self, batch: Sequence[Utterance]) -> list[Recognition]:
+        return self._engines.transcriber.transcribe(batch)
+
+    def _translate(self, batch: Sequence[Sentence]) -> list[Translation]:
+        return self._engines.translator.translate(batch)
+
+    def _synthesize(self, batch: Sequence[Line]) -> list[Speech]:
+        return self._engines.synthesizer.synthesize(batch)
+
     def _open(self, audio: Audio) -> Opened:
         try:
             samples = read_audio(audio)
@@ -130,7 +139,7 @@ class StageSet:
             raise StageError(StageName.INPUT, ErrorCode.INVALID_INPUT, str(error), retryable=False) from error
         started_s = time.monotonic()
         try:
-            spans = self._detector.spans(samples)
+            spans = self._engines.detector.spans(samples)
         except Exception as error:  # engines raise whatever their libraries raise
             raise stage_error(StageName.ASR, error) from error
         return Opened(samples, spans, time.monotonic() - started_s)

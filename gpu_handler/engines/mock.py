@@ -3,6 +3,9 @@
 The mock says the fragment's own audio again (or a tone of its length), so a test can follow every sample through
 a whole system. Recogniser and voice share a booth: the recogniser keeps the audio under a name derived from it,
 the "transcript" carries that name, and the voice plays what is kept there.
+
+For measurements each has a fixed cost per call, more for a batch than for one item; for proofs its calls fail as the
+fault script says.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ import hashlib
 import re
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,29 +32,83 @@ from gpu_handler.engines.base import (
     Translation,
     Utterance,
 )
+from gpu_handler.faults import Fault, FaultRule, FaultScript
 from gpu_handler.settings import StsSettings
 from livedub.audio.pcm import rms_dbfs
 
 _LANGUAGES = ("de", "en", "es", "fr", "it", "pt")
-_KEPT = 64
+_KEPT = 512
+_KEPT_BYTES = 96 * 1024 * 1024
+_CALLS_LOGGED = 4_096
 _NAME = re.compile(r"\b[0-9a-f]{12}\b")
 _TONE_HZ = 440.0
 _TONE_LEVEL = 0.2
 _SILENCE_DBFS = -60.0
-_INFO = EngineInfo("mock", "mock", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class MockCall:
+    """One call of a mock: when it began and ended (`time.monotonic`), and how many items it was about."""
+
+    started_s: float
+    ended_s: float
+    items: int
 
 
 class _MockEngine:
+    """What mocks have in common: `calls` counts every call, failing ones included; `log` holds the newest."""
+
+    def __init__(
+        self, name: str, settings: StsSettings, *, cost_ms: float = 0.0, delay_ms: float = 0.0
+    ) -> None:
+        self.calls = 0
+        self.items = 0
+        self.log: deque[MockCall] = deque(maxlen=_CALLS_LOGGED)
+        self._name = name
+        self._info = EngineInfo("mock", "mock", "none", max_batch=settings.mock_max_batch)
+        self._one_s, self._delay_s = cost_ms / 1000, delay_ms / 1000
+        self._several = settings.mock_batch_cost
+        self._faults = FaultScript.parse(settings.mock_script)
+        self._closed = threading.Event()
+
     @property
     def info(self) -> EngineInfo:
         """The mock has no model."""
-        return _INFO
+        return self._info
 
     def load(self) -> None:
         """Nothing to load."""
+        self._closed.clear()
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Nothing to free; a call that takes its time ends at once."""
+        self._closed.set()
+
+    def _take_time(self, items: int) -> None:
+        """Spend what a call costs, or fail as the script says.
+
+        Raises:
+            RuntimeError: a scripted crash, or memory that ran out.
+        """
+        started_s = time.monotonic()
+        self.calls += 1
+        self.items += items
+        rule = self._faults.rule_for_call(self._name, self.calls)
+        try:
+            if rule is not None:
+                self._fail(rule)
+            cost_s = self._one_s * (self._several if items > 1 else 1) + self._delay_s
+            if cost_s > 0:
+                self._closed.wait(cost_s)
+        finally:
+            self.log.append(MockCall(started_s, time.monotonic(), items))
+
+    def _fail(self, rule: FaultRule) -> None:
+        self._closed.wait(rule.wait_ms / 1000)
+        if rule.fault is Fault.CRASH:
+            raise RuntimeError("scripted crash")
+        if rule.fault is Fault.OOM:
+            raise RuntimeError("scripted: CUDA out of memory")
 
 
 class MockBooth:
@@ -58,15 +116,19 @@ class MockBooth:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Samples] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def keep(self, samples: Samples) -> str:
         """Remember 16 kHz samples; the name is a digest of them."""
         name = hashlib.sha256(samples.tobytes()).hexdigest()[:12]
         with self._lock:
+            if name not in self._kept:
+                self._bytes += samples.nbytes
             self._kept[name] = samples
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._kept.move_to_end(name)
+            while len(self._kept) > _KEPT or (self._bytes > _KEPT_BYTES and len(self._kept) > 1):
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return name
 
     def find(self, text: str) -> Samples:
@@ -80,6 +142,9 @@ class MockBooth:
 class MockDetector(_MockEngine):
     """All of a fragment is speech unless it is silent."""
 
+    def __init__(self, settings: StsSettings) -> None:
+        super().__init__("detector", settings)
+
     def spans(self, samples: Samples) -> tuple[tuple[int, int], ...]:
         """One span over the whole fragment, none where it is quieter than -60 dBFS."""
         if samples.size == 0 or rms_dbfs(samples) < _SILENCE_DBFS:
@@ -91,8 +156,10 @@ class MockTranscriber(_MockEngine):
     """Hears `mock fragment <name>` after the configured delay."""
 
     def __init__(self, booth: MockBooth, settings: StsSettings) -> None:
+        super().__init__(
+            "transcriber", settings, cost_ms=settings.mock_asr_ms, delay_ms=settings.mock_delay_ms
+        )
         self._booth = booth
-        self._delay_s = settings.mock_delay_ms / 1000
 
     def languages(self) -> frozenset[str]:
         """The languages the mock pretends to know."""
@@ -104,7 +171,7 @@ class MockTranscriber(_MockEngine):
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Recognition]:
         """Name each fragment; "auto" detects Spanish."""
-        time.sleep(self._delay_s)
+        self._take_time(len(batch))
         return [self._hear(utterance.samples, utterance.language) for utterance in batch]
 
     def _hear(self, samples: Samples, language: str) -> Recognition:
@@ -121,9 +188,13 @@ class MockTranscriber(_MockEngine):
 class MockTranslator(_MockEngine):
     """Every text is already in the target language."""
 
+    def __init__(self, settings: StsSettings) -> None:
+        super().__init__("translator", settings, cost_ms=settings.mock_mt_ms)
+        self._pairs = frozenset((a, b) for a in _LANGUAGES for b in _LANGUAGES if a != b)
+
     def pairs(self) -> frozenset[tuple[str, str]]:
         """Each language to every other."""
-        return frozenset((a, b) for a in _LANGUAGES for b in _LANGUAGES if a != b)
+        return self._pairs
 
     @property
     def shortens(self) -> bool:
@@ -133,8 +204,9 @@ class MockTranslator(_MockEngine):
     def translate(self, batch: Sequence[Sentence]) -> list[Translation]:
         """Each text as it is."""
         for sentence in batch:
-            if (sentence.source, sentence.target) not in self.pairs():
+            if (sentence.source, sentence.target) not in self._pairs:
                 raise KeyError((sentence.source, sentence.target))
+        self._take_time(len(batch))
         return [Translation(sentence.text) for sentence in batch]
 
 
@@ -142,6 +214,7 @@ class MockSynthesizer(_MockEngine):
     """Plays the fragment's own audio in its own place, or a tone over the whole of it."""
 
     def __init__(self, booth: MockBooth, settings: StsSettings) -> None:
+        super().__init__("synthesizer", settings, cost_ms=settings.mock_tts_ms)
         self._booth = booth
         self._tone = settings.mock_voice == "tone"
 
@@ -156,6 +229,7 @@ class MockSynthesizer(_MockEngine):
 
     def synthesize(self, batch: Sequence[Line]) -> list[Speech]:
         """The fragments again; the speed is ignored, there is nothing to fit."""
+        self._take_time(len(batch))
         return [self._say(line.text) for line in batch]
 
     def _say(self, text: str) -> Speech:

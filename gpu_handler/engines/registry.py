@@ -23,15 +23,22 @@ TRANSCRIBERS = {"whisper": "gpu_handler.engines.whisper:WhisperTranscriber"}
 TRANSLATORS = {
     "whisper": "gpu_handler.engines.apertium:ApertiumTranslator",
     "apertium": "gpu_handler.engines.apertium:ApertiumTranslator",
+    "ctranslate2": "gpu_handler.engines.ctranslate:CTranslateTranslator",
+    "marian": "gpu_handler.engines.marian:MarianTranslator",
+    "m2m100": "gpu_handler.engines.m2m100:M2M100Translator",
+    "nllb": "gpu_handler.engines.m2m100:NllbTranslator",
 }
 SYNTHESIZERS = {
     "kokoro": "gpu_handler.engines.kokoro:KokoroSynthesizer",
     "espeak": "gpu_handler.engines.espeak:EspeakSynthesizer",
+    "coqui": "gpu_handler.engines.coqui:VitsSynthesizer",
+    "xtts": "gpu_handler.engines.xtts:XttsSynthesizer",
 }
 DETECTOR = "gpu_handler.engines.vad:SileroDetector"
 
 _PROFILES = {
     "cpu": {"transcriber": "whisper", "translator": "whisper", "synthesizer": "kokoro"},
+    "gpu": {"transcriber": "whisper", "translator": "ctranslate2", "synthesizer": "kokoro"},
     "mock": {"transcriber": MOCK, "translator": MOCK, "synthesizer": MOCK},
 }
 
@@ -82,11 +89,11 @@ def build_engines(settings: StsSettings) -> Engines:
         )
     booth = MockBooth()
     return Engines(
-        detector=MockDetector() if transcriber == MOCK else _create("detector", DETECTOR, settings),
+        detector=MockDetector(settings) if transcriber == MOCK else _create("detector", DETECTOR, settings),
         transcriber=MockTranscriber(booth, settings)
         if transcriber == MOCK
         else _engine("transcriber", transcriber, TRANSCRIBERS, settings),
-        translator=MockTranslator()
+        translator=MockTranslator(settings)
         if translator == MOCK
         else _engine("translator", translator, TRANSLATORS, settings),
         synthesizer=MockSynthesizer(booth, settings)

@@ -149,7 +149,7 @@ def test_a_wrong_rule_is_named(script: str):
 
 def test_the_booth_forgets_old_fragments():
     booth = MockBooth()
-    names = [booth.keep(np.full(10, n / 100, dtype=np.float32)) for n in range(70)]
+    names = [booth.keep(np.full(10, n / 1000, dtype=np.float32)) for n in range(600)]
     assert len(booth.find(f"mock fragment {names[-1]}")) == 10
     assert not booth.find(f"mock fragment {names[0]}").any()
     assert len(booth.find("nothing kept under this")) == 8_000
