@@ -74,7 +74,12 @@ def good_document() -> Json:
 
 def cases() -> list[BadInput]:
     """All of them; names are unique."""
-    return [*_from_the_schema(), *_between_fields(), *_audio(), *_languages()]
+    return [*_from_the_schema(), *beyond_the_schema()]
+
+
+def beyond_the_schema() -> list[BadInput]:
+    """Those that the schema does not tell."""
+    return [*_between_fields(), *_audio(), *_languages()]
 
 
 # --- from the schema -------------------------------------------------------------------------------------------------
