@@ -13,7 +13,10 @@ _MOST_EARLIER = 16
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """The latest publisher of an output that was let in, and the connections it replaced."""
+    """The latest publisher of an output that was let in, and the connections it replaced.
+
+    Without a connection nobody was: a newer generation came to another output of the stream.
+    """
 
     generation: int
     token_hash: str
@@ -24,6 +27,9 @@ class Permit:
 class Fence:
     """The latest permit of every output path; the paths longest unused are forgotten first.
 
+    The outputs of a stream, one for each language, are one holder's: a newer generation on one of them ends the older
+    one's right to all of them.
+
     The control plane decides who holds a stream. This memory closes the gap between its answer and ours: an answer
     that was given before a takeover and arrives after it lets nobody in.
     """
@@ -33,18 +39,35 @@ class Fence:
         self._most_paths = most_paths
 
     def admit(self, path: str, *, generation: int, token: str, connection: str) -> bool:
-        """Remember a permitted publisher; False when a newer generation was permitted before."""
-        known = self._permits.get(path)
-        if known is not None and known.generation > generation:
+        """Remember a permitted publisher; False when a newer generation was permitted on the stream before."""
+        if any(permit.generation > generation for permit in self.outputs_beside(path).values()):
             return False
-        earlier = () if known is None else (*known.replaced, known.connection)
-        # nginx numbers its connections anew when it restarts: who is let in now was not replaced.
-        replaced = tuple(it for it in earlier if it != connection)[-_MOST_EARLIER:]
-        self._permits[path] = Permit(generation, _hash(token), connection, replaced)
+        self._permits[path] = self._successor(path, generation, _hash(token), connection)
         self._permits.move_to_end(path)
         if len(self._permits) > self._most_paths:
             self._permits.popitem(last=False)
         return True
+
+    def outputs_beside(self, path: str) -> dict[str, Permit]:
+        """The latest permit of each output of the path's stream, the path's own included."""
+        stream = path.rpartition("/")[0]
+        return {it: permit for it, permit in self._permits.items() if it.rpartition("/")[0] == stream}
+
+    def supersede(self, path: str, generation: int) -> list[str]:
+        """End what older generations were permitted on the stream's other outputs; returns the paths of those."""
+        ended = [
+            other
+            for other, permit in self.outputs_beside(path).items()
+            if other != path and permit.generation < generation
+        ]
+        for other in ended:
+            self._permits[other] = self._successor(other, generation, "", "")
+        return ended
+
+    def was_replaced(self, path: str, connection: str) -> bool:
+        """Whether somebody was permitted after `connection`, or its generation is over."""
+        permit = self._permits.get(path)
+        return permit is not None and connection in permit.replaced
 
     def is_latest(self, path: str, connection: str) -> bool:
         """Whether nobody was admitted to `path` after `connection`."""
@@ -59,6 +82,13 @@ class Fence:
         """Whether `token` is what the latest publisher of `path` came with; compared in constant time."""
         permit = self._permits.get(path)
         return permit is not None and hmac.compare_digest(permit.token_hash, _hash(token))
+
+    def _successor(self, path: str, generation: int, token_hash: str, connection: str) -> Permit:
+        known = self._permits.get(path)
+        earlier = () if known is None else (*known.replaced, known.connection)
+        # nginx numbers its connections anew when it restarts: who is let in now was not replaced.
+        replaced = tuple(it for it in earlier if it and it != connection)[-_MOST_EARLIER:]
+        return Permit(generation, token_hash, connection, replaced)
 
 
 def _hash(token: str) -> str:

@@ -81,33 +81,36 @@ class Gatekeeper:
         self._counters[f"{access.action}_permitted"] += 1
 
     async def kick_holder(self, path: str, token: str) -> bool:
-        """Disconnect the publisher of an output that came with `token`; False when it had left.
+        """Disconnect the publisher that came with `token`, from every output of the path's stream.
+
+        False when it had left.
 
         Raises:
             RefusedError: nobody came here with that token, or somebody else did since.
             MediaServerError: the server cannot be reached.
         """
-        permit = self._fence.latest(path)
-        matches = self._fence.matches(path, token)
-        if permit is None:
+        outputs = self._fence.outputs_beside(path)
+        # Each is compared: the answer's time says nothing about which one matches.
+        held = [output for output in outputs if self._fence.matches(output, token)]
+        if not outputs:
             raise RefusedError(
                 "NO_PUBLISHER", "No publisher of that path was permitted here.", status=HTTPStatus.NOT_FOUND
             )
-        if not matches:
+        if not held:
             raise RefusedError("NOT_THE_HOLDER", "The token is not the publisher's.")
-        kicked = False
-        for publisher in await self._server.publishers_of(path):
-            # Whoever took over in the meantime is not the token's owner.
-            if publisher.connection == permit.connection:
-                kicked = await self._server.kick(publisher) or kicked
+        kicked = 0
+        for output in held:
+            for publisher in await self._server.publishers_of(output):
+                # Whoever took over in the meantime is not the token's owner.
+                if publisher.connection == outputs[output].connection:
+                    kicked += await self._server.kick(publisher)
         self._counters["kicked"] += kicked
-        return kicked
+        return kicked > 0
 
     async def enforce(self, published: list[Publisher]) -> None:
         """Disconnect publishers of an output that stayed although somebody was permitted after them."""
         for publisher in published:
-            permit = self._fence.latest(publisher.path)
-            if permit is not None and publisher.connection in permit.replaced:
+            if self._fence.was_replaced(publisher.path, publisher.connection):
                 log.warning("%s is still published by a replaced holder, kicking it", publisher.path)
                 self._counters["kicked"] += await self._server.kick(publisher)
 
@@ -151,11 +154,20 @@ class Gatekeeper:
                 if publisher.connection != access.connection:
                     log.warning("generation %d takes over %s", permit.generation, access.path)
                     self._counters["takeovers"] += await self._server.kick(publisher)
+            await self._clear_other_outputs(access.path, permit.generation)
         except MediaServerError as error:
             # The server itself lets no second publisher onto a path, so this one is refused there if need be.
             log.warning("cannot make room on %s: %s", access.path, error)
         if not self._fence.is_latest(access.path, access.connection):
             raise RefusedError("NOT_THE_HOLDER", "Another publisher was permitted in the meantime.")
+
+    async def _clear_other_outputs(self, path: str, generation: int) -> None:
+        """Disconnect older generations from the stream's other languages: the new holder may not publish them all."""
+        for other in self._fence.supersede(path, generation):
+            for publisher in await self._server.publishers_of(other):
+                if self._fence.was_replaced(other, publisher.connection):
+                    log.warning("generation %d takes over the stream of %s", generation, other)
+                    self._counters["takeovers"] += await self._server.kick(publisher)
 
     async def _ask(self, access: Access) -> MediaPermit:
         question = MediaAuthorization(

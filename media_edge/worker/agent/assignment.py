@@ -19,7 +19,7 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class PublishToken:
-    """The right to publish `out` in one generation. Made here, so that it never travels through queue or execution."""
+    """The right to publish `out` and every `out-<language>` in one generation. Made here, so that it never travels through queue or execution."""
 
     value: str = field(repr=False)
 

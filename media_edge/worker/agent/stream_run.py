@@ -255,7 +255,10 @@ class StreamRun:
         return held and lease.phase is Phase.RUNNING
 
     async def _kick(self, binding: Binding) -> None:
-        """Tell the media server: what the dead worker had sent already may still lie in its socket."""
+        """Tell the media server: what the dead worker had sent already may still lie in its sockets.
+
+        One call ends the outputs of every language: the relay knows what came with the token.
+        """
         media = binding.record.media
         if media is None or not media.kick_url:
             return

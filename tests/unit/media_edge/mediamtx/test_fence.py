@@ -68,3 +68,28 @@ def test_whoever_is_admitted_is_of_the_newest_generation_seen(arrivals: list[tup
         assert latest.generation == newest
         assert latest.connection not in latest.replaced
         assert fence.is_latest(PATH, str(connection)) or not admitted
+
+
+def test_a_newer_generation_on_one_output_ends_the_older_ones_right_to_all():
+    fence = Fence()
+    french, german = f"{PATH}-fr", f"{PATH}-de"
+    for path, connection in ((PATH, "1"), (french, "2"), (german, "3")):
+        assert fence.admit(path, generation=1, token="a", connection=connection)
+    assert fence.supersede(PATH, 1) == []
+    assert fence.admit(PATH, generation=2, token="b", connection="4")
+    assert set(fence.supersede(PATH, 2)) == {french, german}
+    assert fence.was_replaced(french, "2")
+    assert not fence.matches(french, "a")
+    assert not fence.matches(french, "")
+    assert not fence.admit(french, generation=1, token="a", connection="5")
+    assert fence.admit(french, generation=2, token="b", connection="6")
+    assert fence.supersede(french, 2) == []
+    assert not fence.was_replaced(french, "6")
+    assert set(fence.outputs_beside(german)) == {PATH, french, german}
+
+
+def test_streams_whose_names_begin_alike_are_not_beside_each_other():
+    fence = Fence()
+    assert fence.admit("live/demo/out-fr", generation=5, token="a", connection="1")
+    assert fence.admit("live/demo-2/out", generation=1, token="b", connection="2")
+    assert set(fence.outputs_beside("live/demo/out")) == {"live/demo/out-fr"}

@@ -227,3 +227,45 @@ async def test_the_servers_own_api_is_for_its_own_host(address: str, *, allowed:
     else:
         assert await setup.refused(LocalAccess(address)) == "NOT_LOCAL"
     assert setup.api.asked == []
+
+
+def language(connection: str, name: str, credential: str = "token-1") -> Access:
+    return access(f"live/demo/out-{name}", credential, connection)
+
+
+async def test_a_takeover_clears_every_language_of_the_stream():
+    generations = [1, 1, 1, 2]
+    setup = Setup(lambda _: permit(generation=generations.pop(0)))
+    await setup.gatekeeper.decide(holder("1"))
+    await setup.gatekeeper.decide(language("2", "fr"))
+    await setup.gatekeeper.decide(language("3", "de"))
+    old = [
+        Publisher("live/demo/out", "s1", "1"),
+        Publisher("live/demo/out-fr", "s2", "2"),
+        Publisher("live/demo/out-de", "s3", "3"),
+    ]
+    other = Publisher("live/other/out-fr", "s9", "9")
+    setup.server.present = [*old, other]
+    await setup.gatekeeper.decide(holder("7", "token-2"))
+    assert setup.server.kicked == old
+
+
+async def test_one_token_kicks_every_language_it_came_with():
+    setup = Setup(lambda _: permit(generation=1))
+    await setup.gatekeeper.decide(holder("1", "token-1"))
+    await setup.gatekeeper.decide(language("2", "fr", "token-1"))
+    mine = [Publisher("live/demo/out", "s1", "1"), Publisher("live/demo/out-fr", "s2", "2")]
+    setup.server.present = [*mine, Publisher("live/demo/out-fr", "s3", "3")]
+    assert await setup.gatekeeper.kick_holder("live/demo/out", "token-1")
+    assert setup.server.kicked == mine
+
+
+async def test_a_language_that_stayed_behind_a_takeover_is_kicked_later():
+    generations = [1, 2]
+    setup = Setup(lambda _: permit(generation=generations.pop(0)))
+    await setup.gatekeeper.decide(language("2", "fr"))
+    await setup.gatekeeper.decide(holder("7", "token-2"))
+    stayed = Publisher("live/demo/out-fr", "s2", "2")
+    setup.server.present = [stayed]
+    await setup.gatekeeper.enforce([stayed])
+    assert setup.server.kicked == [stayed]
