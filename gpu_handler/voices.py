@@ -159,9 +159,11 @@ class VoiceRegistry:
         self._looked_s = monotonic_s()
         self._problem = ""
         self._voices: dict[str, RegisteredVoice] = {}
+        self._withdrawable: set[str] = set()
+        """Engines list cloned voices as theirs: one that was ever registered never counts as built in again."""
         if path is not None:
             self._stamp = _stamp(path)
-            self._voices = _read(path)
+            self._take(_read(path))
 
     @classmethod
     def load(
@@ -189,7 +191,7 @@ class VoiceRegistry:
     def voices(self, language: str, stream_id: str, now: datetime) -> tuple[str, ...]:
         """Ids of the voices that may speak `language` on a stream, the default first; built-in ones come first."""
         entries = self._current()
-        built_in = [voice for voice in self._built_in.get(language, ()) if voice not in entries]
+        built_in = [voice for voice in self._built_in.get(language, ()) if self._is_built_in(voice, language)]
         registered = [
             entry.id
             for entry in entries.values()
@@ -210,7 +212,7 @@ class VoiceRegistry:
         language = voice_id.split("/", 1)[0]
         entry = entries.get(voice_id)
         if entry is None:
-            if voice_id in self._built_in.get(language, ()):
+            if self._is_built_in(voice_id, language):
                 return Voice(voice_id, language)
             raise self._unknown(voice_id, language, stream_id, now)
         refusal = entry.refusal(stream_id, now) or self._reference_problem(entry)
@@ -261,6 +263,14 @@ class VoiceRegistry:
             )
         return None
 
+    def _take(self, entries: dict[str, RegisteredVoice]) -> None:
+        self._voices = entries
+        for voices in self._built_in.values():
+            self._withdrawable.update(voice for voice in voices if voice in entries)
+
+    def _is_built_in(self, voice_id: str, language: str) -> bool:
+        return voice_id in self._built_in.get(language, ()) and voice_id not in self._withdrawable
+
     def _current(self) -> dict[str, RegisteredVoice]:
         """The entries as the file has them now; none while the file cannot be read."""
         path = self._path
@@ -276,7 +286,7 @@ class VoiceRegistry:
                 if stamp == self._stamp:
                     return self._voices
                 self._stamp = None
-                self._voices = _read(path)
+                self._take(_read(path))
                 self._stamp, self._problem = stamp, ""
                 log.info("voice registry %s read again: %d voices", path, len(self._voices))
             except ConfigurationError as error:
