@@ -14,6 +14,7 @@ from gpu_handler.engines.base import Speech
 from gpu_handler.engines.calibration import audible_range
 from gpu_handler.fit import Slot, choose_speed, fit, stretch, trim_silence
 from livedub.errors import MissingPrerequisiteError
+from livedub.timeline.isochrony import TempoRange
 
 RATE_HZ = 24_000
 
@@ -52,6 +53,27 @@ def test_it_may_run_into_the_pause_that_follows_and_no_further():
     dub = fit(Speech(voice(4_200), RATE_HZ), slot(overflow_ms=500))
     assert RATE_HZ * 4 < len(dub.samples) <= RATE_HZ * 4.5
     assert dub.tempo == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_dub_keeps_near_the_tempo_of_the_one_before():
+    dub = fit(Speech(voice(3_300), RATE_HZ), slot(), neighbours=TempoRange(1.2, 1.4))
+    assert dub.tempo == pytest.approx(1.2, rel=1e-3)
+    assert len(dub.samples) == RATE_HZ * 4
+    assert onset_ms(dub.samples) == pytest.approx(300, abs=15)
+
+
+def test_no_word_is_cut_off_for_the_neighbour_s_sake():
+    dub = fit(Speech(voice(5_000), RATE_HZ), slot(), neighbours=TempoRange(0.95, 1.08))
+    assert dub.tempo == pytest.approx(5_020 / 3_700, rel=0.02)
+
+
+def test_what_was_spoken_at_the_neighbour_s_tempo_is_not_stretched():
+    near = TempoRange(1.2, 1.4)
+    speed = choose_speed(2_500, slot(), neighbours=near)
+    assert speed == 1.2
+    samples = voice(2_400, before_ms=0, after_ms=0)
+    dub = fit(Speech(samples, RATE_HZ, speed), slot(), neighbours=near)
+    assert dub.tempo == speed
 
 
 def test_what_cannot_fit_is_cut_with_a_fade():
