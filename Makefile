@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTEST := .venv/bin/python -m pytest
 SECONDS_OF_DEMO ?= 60
 
-.PHONY: help setup demo up build deploy-local test test-slow explore bench prove check format env-example lock clean
+.PHONY: help setup demo up build deploy-local test test-slow test-torch explore bench prove check format env-example lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test: setup ## all fast tests, under 10 minutes on 2 cores
 
 test-slow: setup ## the tests that take longer: real models end to end, every fault on a live stream
 	@$(PYTEST) -q -m "slow and not bench and not prove"
+
+test-torch: setup ## the engines that need torch, in an environment of their own (.venv-torch, built when it changed)
+	@setup/torch_environment.sh
+	@.venv-torch/bin/python -m pytest -q -p no:cacheprovider -m "not slow and not bench and not prove" tests/torch
 
 explore: setup ## property tests on many new random examples; what they find becomes a test
 	@HYPOTHESIS_PROFILE=explore $(PYTEST) -q -n 2 -m "hypothesis and not slow and not bench and not prove"
@@ -59,4 +63,4 @@ lock: ## resolve pyproject.toml into locks/*.txt again
 	@setup/lock.sh
 
 clean: ## remove what was built here (not the models)
-	@rm -rf .venv .setup .tools build out cdk.out infra/node_modules
+	@rm -rf .venv .venv-torch .setup .tools build out cdk.out infra/node_modules
