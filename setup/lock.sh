@@ -11,7 +11,7 @@ compile() {
 
 compile pyproject.toml --all-extras --group dev "$@" --output-file locks/dev.txt
 echo "uv" | compile - --constraint locks/dev.txt --output-file locks/bootstrap.txt
-for runtime in worker sts-cpu functions agent relay; do
+for runtime in worker sts-cpu functions agent relay media-cache; do
   compile pyproject.toml --extra "$runtime" --constraint locks/dev.txt --output-file "locks/$runtime.txt"
 done
 # coqui-tts and transformers 4 need older ones of these three; torch itself, its CUDA libraries: setup/torch_environment.sh.
