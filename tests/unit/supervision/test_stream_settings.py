@@ -9,6 +9,7 @@ from livedub.supervision.stream_settings import (
     SettingsError,
     StreamSettings,
     change,
+    output_names,
     parse,
 )
 from media_edge.worker.settings import WorkerSettings
@@ -49,6 +50,13 @@ def test_the_workers_defaults_are_valid_settings(name: str):
         ({"separation": "on"}, "separation"),
         ({"forward_url": "http://x.example"}, "rtmp://"),
         ({"glossary": {"": "x"}}, "glossary"),
+        ({"target_language": "de", "more_targets": ["fr", "de"]}, "name de more than once"),
+        ({"more_targets": "fr,fr"}, "name fr more than once"),
+        ({"more_targets": "french"}, "more_targets.0.language"),
+        ({"more_targets": 7}, "more_targets"),
+        ({"more_targets": [{"language": "fr", "voice": "de/anna"}]}, "does not speak"),
+        ({"more_targets": [{"language": "fr", "colour": "red"}]}, "colour"),
+        ({"more_targets": [{"language": f"{a}{b}"} for a in "ab" for b in "abcdefgh"]}, "15"),
         ({"glossary": {str(n): "x" for n in range(501)}}, "glossary"),
         ({"delya_ms": 1}, "delya_ms"),
         ({"delya_ms": None}, "delya_ms"),
@@ -101,3 +109,26 @@ def test_delay_needs_a_restart_where_a_worker_is_on():
 
 def test_a_destination_with_its_key_shows_in_no_repr():
     assert "secret" not in repr(StreamSettings(forward_url="rtmp://cdn.example/live/secret"))
+
+
+def test_more_languages_are_named_shortly_or_in_full():
+    whole = [
+        {"language": "fr", "voice": "", "glossary": {}},
+        {"language": "de", "voice": "de/anna", "glossary": {}},
+    ]
+    for given in (
+        "fr, de/anna",
+        ["fr", "de/anna"],
+        [{"language": "fr"}, {"language": "de", "voice": "de/anna"}],
+    ):
+        assert parse({"more_targets": given}).chosen() == {"more_targets": whole}
+    assert parse({"more_targets": []}).chosen() == {"more_targets": []}
+    assert output_names({"more_targets": whole}) == ["out", "out-fr", "out-de"]
+    assert output_names({}) == ["out"]
+
+
+def test_a_running_worker_takes_languages_over():
+    record = changed(running(), {"more_targets": "fr"})
+    assert record.settings_revision == running().settings_revision + 1
+    again = changed(record, {"more_targets": ["fr"], "dub_gain_db": 0.0})
+    assert again.journal[-1].detail == "dub_gain_db"

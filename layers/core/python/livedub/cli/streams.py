@@ -102,7 +102,10 @@ def set_settings(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change settings while the stream runs: `livedub streams set ID target_language=fr dub_gain_db=-3`."""
+    """Change settings while the stream runs: `livedub streams set ID target_language=fr dub_gain_db=-3`.
+
+    `more_targets=de,it/paola` are the languages beside the first, each on its own output; `more_targets=[]` ends them.
+    """
     settings = read_assignments(assignments or [])
     if not settings:
         raise InvalidInputError("Nothing to set.", remedy="Give at least one NAME=VALUE.")

@@ -136,6 +136,7 @@ def _facts(detail: StreamDetail, now_ms: int) -> Iterator[tuple[str, RenderableT
     yield "generation", str(stream.generation)
     yield "agent", stream.agent_id or _NOTHING
     yield "publisher", stream.source_id or _NOTHING
+    yield "outputs", Text(" ".join(stream.outputs)) if stream.outputs else _NOTHING
     yield "restarts", f"{stream.restarts} that count against the budget"
     if stream.last_outcome:
         yield (

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from livedub.supervision.contract import Wire
 from livedub.supervision.lease import expired, unwanted
+from livedub.supervision.paths import StreamPath
 from livedub.supervision.policy import SupervisionPolicy
 from livedub.supervision.record import Desired, Phase, StreamRecord
+from livedub.supervision.stream_settings import output_names
 
 State = Literal[
     "idle",
@@ -42,6 +44,8 @@ class StreamOverview(Wire):
     """What counts against the restart budget at the moment."""
     last_outcome: str
     last_detail: str
+    outputs: list[str] = Field(default_factory=list)
+    """Paths that its settings publish the dub on: the first language's, then one for each other."""
 
 
 class StreamList(Wire):
@@ -89,6 +93,7 @@ def overview(record: StreamRecord, now_ms: int, policy: SupervisionPolicy) -> St
         restarts=sum(at_ms > now_ms - policy.restart_window_s * 1_000 for at_ms in record.restarts_ms),
         last_outcome=record.last_outcome.value if record.last_outcome else "",
         last_detail=record.last_detail,
+        outputs=[str(StreamPath(record.stream_id, name)) for name in output_names(record.settings)],
     )
 
 

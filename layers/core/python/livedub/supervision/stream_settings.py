@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from livedub.errors import LivedubError
 from livedub.sts.contract import VOICE_PATTERN, Target
 from livedub.supervision.journal import noted
+from livedub.supervision.paths import output_name
 from livedub.supervision.record import Phase, StreamRecord
 
 HOT_FIELDS = frozenset(
@@ -56,6 +57,12 @@ def languages_named_twice(target_language: str | None, more_targets: Sequence[Ta
     return ", ".join(sorted({it for it in languages if it and languages.count(it) > 1}))
 
 
+def output_names(settings: Mapping[str, Any]) -> list[str]:
+    """The outputs that a stream with these settings has: `out`, then `out-<language>` for each further language."""
+    more: Sequence[Mapping[str, Any]] = settings.get("more_targets") or ()
+    return [output_name(), *(output_name(str(target["language"])) for target in more)]
+
+
 class StreamSettings(BaseModel):
     """Settings of one stream; bounds are the worker's."""
 
@@ -76,6 +83,16 @@ class StreamSettings(BaseModel):
     aac_bitrate: Annotated[int, Field(ge=32_000, le=512_000)] | None = None
     grace_ms: Annotated[int, Field(ge=0, le=3_600_000)] | None = None
     forward_url: Annotated[str | None, Field(max_length=512, repr=False)] = None
+
+    @field_validator("more_targets", mode="before")
+    @classmethod
+    def _named_shortly(cls, value: Any) -> Any:
+        """Languages may be named as people type them: `fr,de/anna`, each a language or a voice, which names its own."""
+        if isinstance(value, str):
+            value = [name.strip() for name in value.split(",") if name.strip()]
+        if not isinstance(value, list):
+            return value
+        return [_target(entry) for entry in cast("list[Any]", value)]
 
     @field_validator("forward_url")
     @classmethod
@@ -100,6 +117,13 @@ class StreamSettings(BaseModel):
     def chosen(self) -> dict[str, Any]:
         """The fields that are set, as a record keeps them."""
         return self.model_dump(exclude_none=True)
+
+
+def _target(entry: Any) -> Any:
+    if not isinstance(entry, str):
+        return entry
+    language, speaks, _ = entry.partition("/")
+    return {"language": language, "voice": entry if speaks else ""}
 
 
 def parse(settings: Mapping[str, Any]) -> StreamSettings:
