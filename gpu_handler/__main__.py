@@ -81,7 +81,7 @@ def _command(commands: Any, name: str, run: Command | None, text: str) -> argpar
 
 
 def _add_profile(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--profile", choices=("cpu", "mock"), help="engine set (STS_PROFILE)")
+    command.add_argument("--profile", choices=("cpu", "gpu", "mock"), help="engine set (STS_PROFILE)")
 
 
 def _add_runpod(commands: Any) -> None:
@@ -180,7 +180,8 @@ def _work_on_runpod(options: argparse.Namespace) -> ExitCode:
 
 
 def _serve(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
-    from gpu_handler.server import StsServer, die_with_parent  # noqa: PLC0415 - heavy
+    from gpu_handler.parent_death import die_with_parent  # noqa: PLC0415 - heavy, as what follows
+    from gpu_handler.server import StsServer  # noqa: PLC0415
 
     if options.die_with_parent:
         die_with_parent()

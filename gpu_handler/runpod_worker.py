@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -27,6 +26,7 @@ from gpu_handler.dispatcher import Dispatcher
 from gpu_handler.exit_codes import ExitCode
 from gpu_handler.fitness import check_fitness
 from gpu_handler.job_handler import Handler, JobHandler, refuse_all
+from gpu_handler.parent_death import die_with_parent
 from gpu_handler.pipeline import Pipeline
 from gpu_handler.server import DrainLimits
 from gpu_handler.service_metrics import ServiceMetrics
@@ -40,7 +40,6 @@ Stop = Callable[[set[asyncio.Task[None]]], Awaitable[None]]
 
 _JOBS_URL = "RUNPOD_WEBHOOK_GET_JOB"
 _LOG_LEVELS = ("RUNPOD_LOG_LEVEL", "RUNPOD_DEBUG_LEVEL")
-_PR_SET_PDEATHSIG = 1
 _STOPPED_JOB_S = 1.0
 
 
@@ -110,7 +109,7 @@ class _Worker:
     def serve(self, make_handler: Callable[[Callable[[str], None]], Handler]) -> ExitCode:
         """Work until SIGTERM, or until the process must be replaced."""
         # The SDK runs its heartbeat in a process that would outlive a killed worker and speak for it.
-        os.register_at_fork(after_in_child=_die_with_parent)
+        os.register_at_fork(after_in_child=partial(die_with_parent, signal.SIGKILL))
         # What it prints at DEBUG, its default, holds all that was said on the stream.
         if not any(os.environ.get(name) for name in _LOG_LEVELS):
             runpod.RunPodLogger().set_level("WARN")
@@ -232,10 +231,6 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _give_up(waited_s: float) -> None:

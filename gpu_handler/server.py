@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -28,7 +27,6 @@ from livedub.errors import LivedubError
 
 logger = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 _BACKLOG = 128
 _KEEP_ALIVE_S = 75
 """Longer than any client of ours keeps an idle connection: the client closes first and never meets a dead one."""
@@ -127,20 +125,6 @@ class StsServer:
         logger.warning("an engine did not stop within %g s; leaving it behind", self._drain.engines_s)
         logging.shutdown()
         os._exit(self._exit_code)
-
-
-def die_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent ends (prctl(2), PR_SET_PDEATHSIG; Linux only).
-
-    Raises:
-        LivedubError: the kernel refuses.
-    """
-    parent_pid = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
-        raise LivedubError(f"prctl failed: {os.strerror(ctypes.get_errno())}.")
-    if os.getppid() != parent_pid:  # it ended in between
-        raise SystemExit(ExitCode.DONE)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -33,7 +33,8 @@ class Worker:
     seen_s: float
     asking: int = 0
     """Requests for jobs that are open now."""
-    jobs: set[str] = field(default_factory=set[str])
+    jobs: dict[str, None] = field(default_factory=dict[str, None])
+    """Ids in the order in which it took them."""
     stops: list[str] = field(default_factory=list[str])
     unhealthy: str = ""
     stopped: bool = False
@@ -141,7 +142,7 @@ class Board:
             job.status = JobStatus.IN_PROGRESS
             job.taken_s = self._clock()
             job.worker_id = worker_id
-            worker.jobs.add(job.job_id)
+            worker.jobs[job.job_id] = None
             taken.append(job)
             job.bell.ring()
         return taken
@@ -312,7 +313,7 @@ class Board:
         job.status, job.error = status, error
         job.finished_s = self._clock()
         if (worker := self._workers.get(job.worker_id)) is not None:
-            worker.jobs.discard(job.job_id)
+            worker.jobs.pop(job.job_id, None)
         if status not in {JobStatus.FAILED, JobStatus.TIMED_OUT}:
             # Only those can be retried; nobody needs the input of the others any more.
             self._held_bytes -= job.input_bytes
@@ -326,7 +327,7 @@ class Board:
 
     def _requeue(self, job: Job) -> None:
         if (worker := self._workers.get(job.worker_id)) is not None:
-            worker.jobs.discard(job.job_id)
+            worker.jobs.pop(job.job_id, None)
         self._held_bytes -= job.chunk_bytes
         job.read_chunks()
         job.status, job.taken_s, job.worker_id = JobStatus.IN_QUEUE, None, ""
@@ -335,8 +336,7 @@ class Board:
 
     def _lose(self, worker: Worker) -> None:
         log.warning("worker %s is gone, with %d jobs", worker.worker_id, len(worker.jobs))
-        held = sorted((self._jobs[job_id] for job_id in worker.jobs), key=lambda job: job.submitted_s)
-        for job in reversed(held):
+        for job in [self._jobs[job_id] for job_id in reversed(worker.jobs)]:
             if job.retries >= self.limits.retries:
                 self._end(job, JobStatus.FAILED, error="worker vanished; the job was retried too often")
                 continue

@@ -49,7 +49,7 @@ class Policy:
     ttl_s: float
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Job:
     """One job; times are the endpoint's clock in seconds.
 
@@ -57,7 +57,7 @@ class Job:
     """
 
     job_id: str
-    input: Any
+    input: Any = field(repr=False)
     input_bytes: int
     policy: Policy
     kept_s: float
@@ -67,12 +67,12 @@ class Job:
     taken_s: float | None = None
     finished_s: float | None = None
     retries: int = 0
-    output: Any = None
+    output: Any = field(default=None, repr=False)
     output_bytes: int = 0
     error: str = ""
-    chunks: deque[Json] = field(default_factory=deque[Json])
+    chunks: deque[Json] = field(default_factory=deque[Json], repr=False)
     chunk_bytes: int = 0
-    bell: Bell = field(default_factory=Bell)
+    bell: Bell = field(default_factory=Bell, repr=False)
 
     @property
     def held_bytes(self) -> int:

@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -58,6 +58,11 @@ class _Server(uvicorn.Server):
             endpoint.close()
 
 
+def create_app(endpoints: Mapping[str, Endpoint], key: str = "") -> Starlette:
+    """Both APIs of these endpoints."""
+    return Starlette(routes=[*client_routes(endpoints, key), *worker_routes(endpoints, key)])
+
+
 def serve(options: EmulatorOptions) -> None:
     """Run until SIGTERM or SIGINT; says {"event": "ready", "url": ...} on stdout and into the ready file.
 
@@ -71,9 +76,8 @@ def serve(options: EmulatorOptions) -> None:
 
 async def _serve(options: EmulatorOptions, listener: socket.socket) -> None:
     endpoints = {name: Endpoint(options.limits) for name in options.endpoints}
-    app = Starlette(routes=[*client_routes(endpoints, options.key), *worker_routes(endpoints, options.key)])
     config = uvicorn.Config(
-        app,
+        create_app(endpoints, options.key),
         log_config=None,
         access_log=False,
         server_header=False,
