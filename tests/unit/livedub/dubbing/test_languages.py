@@ -339,3 +339,11 @@ def test_a_line_is_seen_in_each_of_its_languages():
     assert (seen["rung"], seen["languages"]) == ("ducked", {})
     assert event_in_language(line, "de") is None
     assert event_in_language({"event": "session"}, "de") == {"event": "session"}
+    session: dict[str, Any] = {"event": "session", "target_language": "en", "voice": "en/a"}
+    session["more_targets"] = [{"language": "fr", "voice": "fr/siwis"}]
+    assert event_in_language(session, "fr") == {
+        "event": "session",
+        "target_language": "fr",
+        "voice": "fr/siwis",
+        "more_targets": [],
+    }

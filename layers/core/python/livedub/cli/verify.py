@@ -22,6 +22,9 @@ def verify(
         Path | None,
         typer.Option(help="clip.reference.json of a made clip: script, reference translation, stems."),
     ] = None,
+    language: Annotated[
+        str, typer.Option(help="OUT is the output in this language; without it, the first language's.")
+    ] = "",
     listen: Annotated[  # noqa: FBT002 - typer turns it into --listen/--no-listen
         bool, typer.Option(help="Let the speech engines transcribe the output and the dubs (needs --events).")
     ] = True,
@@ -30,13 +33,14 @@ def verify(
     ] = False,
 ) -> None:
     """Measure OUT against IN and print the report as JSON; exits 0 if everything measured clears its bar, else 1."""
+    from livedub.verify.events import read_events  # noqa: PLC0415 - heavy
     from livedub.verify.report import verify_recordings  # noqa: PLC0415 - heavy
     from livedub.verify.transcriber import transcribe_with_engines  # noqa: PLC0415
 
     report = verify_recordings(
         source,
         output,
-        events,
+        read_events(events, language=language) if events is not None else None,
         reference=reference,
         transcribe=transcribe_with_engines if listen and events is not None else None,
     )

@@ -56,11 +56,17 @@ def language_event(fragment: DubbingFragment, dub: LanguageDub) -> dict[str, Any
 
 def event_in_language(event: Mapping[str, Any], language: str) -> dict[str, Any] | None:
     """A line of the log as it would be if `language` were the only one; None where it says nothing about it."""
-    if event.get("event") != "fragment" or event.get("target_language") == language:
+    if event.get("target_language") == language:
         return dict(event)
-    languages: Mapping[str, Mapping[str, Any]] = event.get("languages") or {}
-    entry = languages.get(language)
-    return None if entry is None else {**event, **entry, "languages": {}}
+    if event.get("event") == "fragment":
+        languages: Mapping[str, Mapping[str, Any]] = event.get("languages") or {}
+        entry = languages.get(language)
+        return None if entry is None else {**event, **entry, "languages": {}}
+    more: list[Mapping[str, Any]] = event.get("more_targets") or []
+    voice = next((target["voice"] for target in more if target["language"] == language), None)
+    if voice is None:
+        return dict(event)
+    return {**event, "target_language": language, "voice": voice, "more_targets": []}
 
 
 def _shared_event(fragment: DubbingFragment) -> dict[str, Any]:

@@ -20,8 +20,8 @@ _SHORTEST_NS = 800_000_000
 class LiveSubtitles:
     """`<folder>/<language>.vtt` for every language; implements LanguageSink.
 
-    A fragment's text is written when it is decided what airs, which is just before it does; where the translation
-    comes later, it is written then, unless a later fragment's stands there already. Files are valid at any moment,
+    A fragment's text is written when it is decided what airs: as soon as the dub is there, at the latest when its time
+    has come. A translation that comes after that is written then, unless a later fragment's stands there already. Files are valid at any moment,
     only grow, and are continued by the worker that replaces a dead one. A full disk costs subtitles, never the stream.
     """
 

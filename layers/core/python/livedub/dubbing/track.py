@@ -16,7 +16,7 @@ from livedub.timeline.sequencer import Outcome as ReleaseOutcome
 from livedub.timeline.sequencer import Release, Sequencer
 
 Decided = Callable[[DubbingFragment, LanguageDub], None]
-"""Told once per fragment, when its rung is decided: just before it goes to air."""
+"""Told once per fragment, when its rung is decided: as soon as its dub is there, at the latest when its time has come."""
 
 
 class DubTrack:

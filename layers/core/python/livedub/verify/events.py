@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from livedub.dubbing.event_log import event_in_language
 from livedub.errors import InvalidInputError
 from livedub.timeline.clock import NS_PER_MS, Span
 from livedub.verify.json_lines import read_json_lines
@@ -133,13 +134,17 @@ class EventLog:
         return next((path for path in candidates if path.is_file()), None)
 
 
-def read_events(path: Path) -> EventLog:
-    """Read an events.jsonl.
+def read_events(path: Path, *, language: str = "") -> EventLog:
+    """Read an events.jsonl; with `language`, as it concerns the output in that language.
 
     Raises:
         InvalidInputError: the file cannot be read, or a line is no event; the message names the line.
     """
-    return parse_events((event for _, event in read_json_lines(path)), folder=path.parent)
+    events: Iterable[Mapping[str, Any]] = (event for _, event in read_json_lines(path))
+    if language:
+        seen = (event_in_language(event, language) for event in events)
+        events = (event for event in seen if event is not None)
+    return parse_events(events, folder=path.parent)
 
 
 def parse_events(events: Iterable[Mapping[str, Any]], *, folder: Path | None = None) -> EventLog:
