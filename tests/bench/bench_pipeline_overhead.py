@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import random
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -39,17 +40,19 @@ def busy_s(calls: list[Call], from_s: float, to_s: float) -> float:
     return sum(max(0.0, min(call.ended_s, to_s) - max(call.started_s, from_s)) for call in calls)
 
 
-def overhead_s(record: Record, mark: Mark, started_s: float, ended_s: float) -> float:
-    """Time of one fragment neither in an engine nor in wait for a busy one."""
-    overhead, since_s = 0.0, started_s
+def overhead_s(record: Record, mark: Mark, started_s: float, ended_s: float) -> dict[str, float]:
+    """Time of one fragment neither in an engine nor in wait for a busy one, by what it was on its way to."""
+    overheads: dict[str, float] = {}
+    since_s = started_s
     for engine in ORDER:
         own = next(call for call in record.calls[engine] if mark in call.marks)
         around = [
             call for call in record.calls[engine] if call.ended_s > since_s and call.started_s < own.started_s
         ]
-        overhead += own.started_s - since_s - busy_s(around, since_s, own.started_s)
+        overheads[engine] = own.started_s - since_s - busy_s(around, since_s, own.started_s)
         since_s = own.ended_s
-    return overhead + ended_s - since_s
+    overheads["answer"] = ended_s - since_s
+    return overheads
 
 
 async def measure_level(
@@ -89,13 +92,17 @@ async def measure_level(
         pipeline.close()
     cpu_s = time.process_time() - cpu_s
     measured = marks[WARM_UP:]
-    overheads = [overhead_s(record, mark, *spans[mark]) * 1_000 for mark in measured]
+    overheads = [overhead_s(record, mark, *spans[mark]) for mark in measured]
     return {
         "streams": streams,
         "format": audio_format.value,
         "fragments": fragments,
         "fragments_per_s": round(per_s, 1),
-        "overhead_ms": milliseconds(overheads),
+        "overhead_ms": milliseconds([sum(parts.values()) * 1_000 for parts in overheads]),
+        "overhead_before_ms_p50": {
+            name: round(statistics.median(parts[name] for parts in overheads) * 1_000, 2)
+            for name in overheads[0]
+        },
         "answer_ms": milliseconds([(spans[mark][1] - spans[mark][0]) * 1_000 for mark in measured]),
         "cpu_ms_per_fragment": round(cpu_s * 1_000 / len(marks), 2),
         "largest_batch": max(len(call.marks) for calls in record.calls.values() for call in calls),

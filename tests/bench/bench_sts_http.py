@@ -51,11 +51,11 @@ def fragment(sequence_number: int, audio_format: AudioFormat) -> StsRequest:
 
 
 @contextmanager
-def mock_service() -> Iterator[str]:
-    """The URL of a service in a process of its own."""
-    command = [sys.executable, "-m", "gpu_handler", "--log-level", "WARNING", "serve"]
+def mock_service(log_level: str = "WARNING", **settings: str) -> Iterator[str]:
+    """The URL of a service in a process of its own, with these `STS_*` variables."""
+    command = [sys.executable, "-m", "gpu_handler", "--log-level", log_level, "serve"]
     command += ["--profile", "mock", "--port", "0", "--die-with-parent"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **settings})
     try:
         assert process.stdout is not None
         match = READY.match(process.stdout.readline())

@@ -6,12 +6,13 @@ dub can tell whether it is the fragment's own.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -37,6 +38,7 @@ _STREAM_BITS = 16
 _LEVEL = 0.5
 _TEXT = re.compile(r"s(\d+)n(\d+)")
 
+T = TypeVar("T")
 Disturb = Callable[[str, Sequence["Mark"]], None]
 
 
@@ -112,17 +114,20 @@ class _TimedEngine:
     def close(self) -> None:
         pass
 
-    def work(self, marks: Sequence[Mark]) -> None:
-        """Sleep, as an engine sleeps that waits for its GPU."""
+    @contextlib.contextmanager
+    def call(self, items: Sequence[T], mark: Callable[[T], Mark]) -> Iterator[list[Mark]]:
+        """One call: the time goes by asleep, as in an engine that waits for its GPU; all of it is recorded."""
+        started_s = time.perf_counter()
+        marks = [mark(item) for item in items]
         if len(marks) > self._max_batch:
             raise AssertionError(f"{self._name} was given {len(marks)} items, more than {self._max_batch}")
         if not self._working.acquire(blocking=False):
             raise AssertionError(f"two calls of {self._name} at once")
-        started_s = time.perf_counter()
         try:
             time.sleep(self._cost.of(len(marks)))
             if self._disturb is not None:
                 self._disturb(self._name, marks)
+            yield marks
         finally:
             self._working.release()
             self._record.add(self._name, Call(started_s, time.perf_counter(), tuple(marks)))
@@ -144,16 +149,15 @@ class TimedTranscriber(_TimedEngine):
         return frozenset()
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Recognition]:
-        marks = [mark_of(utterance.samples) for utterance in batch]
-        self.work(marks)
-        return [
-            Recognition(
-                text=mark.text,
-                language=utterance.language,
-                segments=(TimedText(0, len(utterance.samples) * 1_000 // RATE_HZ, mark.text),),
-            )
-            for mark, utterance in zip(marks, batch, strict=True)
-        ]
+        with self.call(batch, lambda utterance: mark_of(utterance.samples)) as marks:
+            return [
+                Recognition(
+                    text=mark.text,
+                    language=utterance.language,
+                    segments=(TimedText(0, len(utterance.samples) * 1_000 // RATE_HZ, mark.text),),
+                )
+                for mark, utterance in zip(marks, batch, strict=True)
+            ]
 
 
 class TimedTranslator(_TimedEngine):
@@ -165,8 +169,8 @@ class TimedTranslator(_TimedEngine):
         return frozenset((a, b) for a in LANGUAGES for b in LANGUAGES if a != b)
 
     def translate(self, batch: Sequence[Sentence]) -> list[Translation]:
-        self.work([mark_in(sentence.text) for sentence in batch])
-        return [Translation(sentence.text) for sentence in batch]
+        with self.call(batch, lambda sentence: mark_in(sentence.text)):
+            return [Translation(sentence.text) for sentence in batch]
 
 
 class TimedSynthesizer(_TimedEngine):
@@ -184,9 +188,8 @@ class TimedSynthesizer(_TimedEngine):
         return self._clip_ms
 
     def synthesize(self, batch: Sequence[Line]) -> list[Speech]:
-        marks = [mark_in(line.text) for line in batch]
-        self.work(marks)
-        return [Speech(marked(mark, self._clip_ms), RATE_HZ, in_place=True) for mark in marks]
+        with self.call(batch, lambda line: mark_in(line.text)) as marks:
+            return [Speech(marked(mark, self._clip_ms), RATE_HZ, in_place=True) for mark in marks]
 
 
 def timed_engines(
