@@ -68,6 +68,11 @@ def test_the_speed_counts():
     assert fault(buzz(9_000), text=long_text, natural_ms=9_000, speed=1.3) is SpeechFault.NONE
 
 
+def test_digits_are_long_in_speech():
+    assert fault(buzz(4_000), text="1,500,000", natural_ms=700) is SpeechFault.NONE
+    assert fault(buzz(4_000), text="one or two", natural_ms=700) is SpeechFault.TOO_LONG
+
+
 def test_without_an_expectation_only_too_little_is_told():
     assert fault(buzz(20_000), natural_ms=0) is SpeechFault.NONE
     assert fault(buzz(500), text="word " * 40, natural_ms=0) is SpeechFault.TOO_SHORT
