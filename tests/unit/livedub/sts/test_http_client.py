@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
 
-from livedub.sts.contract import ErrorCode, StsRequest, StsResult
+from livedub.sts.contract import ErrorCode, StsPartial, StsRequest, StsResult
 from livedub.sts.errors import StsBadAnswer, StsFailure, StsRefused, StsTimeout, StsUnavailable
 from livedub.sts.http_client import HttpSts
-from tests.unit.livedub.sts.exchanges import failure, request, success
+from tests.unit.livedub.sts.exchanges import audio_partial, dub, failure, request, success, text_partial
 
 MS = 1_000_000
 Answer = httpx.Response | Exception | Callable[[], httpx.Response]
@@ -51,7 +52,7 @@ def answer(result: StsResult, status_code: int = 200, **headers: str) -> httpx.R
     return httpx.Response(status_code, content=result.model_dump_json(), headers=headers)
 
 
-def client(service: Service, clock: Clock | None = None, api_key: str = "") -> HttpSts:
+def client(service: Service, clock: Callable[[], int] | None = None, api_key: str = "") -> HttpSts:
     transport = httpx.MockTransport(service.handle)
     return HttpSts("http://127.0.0.1:9", clock_ns=clock or Clock(), transport=transport, api_key=api_key)
 
@@ -234,3 +235,196 @@ class TestHealth:
     async def test_anything_else_is_unavailable(self, bad: Answer):
         with pytest.raises(StsUnavailable):
             await client(Service(bad)).health()
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[StsPartial] = []
+
+    async def __call__(self, partial: StsPartial) -> None:
+        self.heard.append(partial)
+
+
+def lines(*pieces: StsPartial | StsResult | bytes) -> httpx.Response:
+    """A streamed answer, cut in places that have nothing to do with its lines."""
+    text = b"".join(
+        (piece if isinstance(piece, bytes) else piece.model_dump_json().encode()) + b"\n" for piece in pieces
+    )
+
+    class Pieces(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for start in range(0, len(text), 1_000):
+                yield text[start : start + 1_000]
+
+    return httpx.Response(200, stream=Pieces())
+
+
+class TestStream:
+    async def test_partials_come_before_the_result(self):
+        service = Service(lines(text_partial(), audio_partial(), success()))
+        listener = Listener()
+        assert await client(service).process(request(), listener) == success()
+        assert listener.heard == [text_partial(), audio_partial()]
+        assert service.requests[0].url.path == "/api/v1/sts/stream"
+
+    async def test_what_is_no_partial_or_was_told_is_dropped(self):
+        said = (text_partial(), b"nonsense", b"{}", b'{"progress":1}', b"", text_partial(), audio_partial())
+        result = success(dub("en"), dub("fr"))
+        service = Service(lines(*said, result))
+        listener = Listener()
+        assert await client(service).process(request(targets=("en", "fr")), listener) == result
+        assert listener.heard == [text_partial(), audio_partial()]
+
+    @pytest.mark.parametrize(
+        ("said", "kind"),
+        [
+            ((), StsBadAnswer),
+            ((text_partial(),), StsBadAnswer),
+            ((b"{}",) * 100, StsBadAnswer),
+            ((success(fragment_id="stadium/3/8"),), StsBadAnswer),
+            ((b'{"status":"success"}',), StsBadAnswer),
+            ((failure(ErrorCode.INVALID_INPUT),), StsRefused),
+            ((failure(ErrorCode.TIMEOUT, retryable=True),), StsTimeout),
+        ],
+    )
+    async def test_the_last_line_decides(
+        self, said: tuple[StsPartial | StsResult | bytes, ...], kind: type[StsFailure]
+    ):
+        service = Service(lines(*said))
+        with pytest.raises(kind):
+            await client(service).process(request(), Listener())
+        assert len(service.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("refusal", "kind"),
+        [
+            (answer(failure(ErrorCode.QUEUE_FULL, retryable=True, fragment_id=""), 429), StsRefused),
+            (answer(failure(ErrorCode.AUTH_FAILED, fragment_id=""), 401), StsRefused),
+            (httpx.Response(502, content=b"bad gateway"), StsUnavailable),
+            (httpx.Response(404, content=b"not found"), StsUnavailable),
+        ],
+    )
+    async def test_a_refusal_has_no_lines(self, refusal: httpx.Response, kind: type[StsFailure]):
+        sts = HttpSts(
+            "http://127.0.0.1:9", retry=False, transport=httpx.MockTransport(Service(refusal).handle)
+        )
+        with pytest.raises(kind):
+            await sts.process(request(), Listener())
+
+    async def test_text_is_not_told_again_by_the_retry(self):
+        service = Service(
+            lines(text_partial(), failure(ErrorCode.GPU_OOM, retryable=True)),
+            lines(text_partial(), audio_partial(), success()),
+        )
+        listener = Listener()
+        assert await client(service).process(request(), listener) == success()
+        assert listener.heard == [text_partial(), audio_partial()]
+
+    async def test_no_retry_once_audio_was_delivered(self):
+        service = Service(
+            lines(text_partial(), audio_partial(), failure(ErrorCode.GPU_OOM, retryable=True)),
+            lines(success()),
+        )
+        with pytest.raises(StsRefused):
+            await client(service).process(request(), Listener())
+        assert len(service.requests) == 1
+
+    async def test_a_line_without_end_is_cut_off(self):
+        class Flood(httpx.AsyncByteStream):
+            sent = 0
+
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                while True:
+                    self.sent += 1
+                    yield b"x" * 1024 * 1024
+
+        flood = Flood()
+        with pytest.raises(StsBadAnswer, match="line of more than"):
+            await client(Service(httpx.Response(200, stream=flood))).process(request(), Listener())
+        assert flood.sent < 20
+
+    async def test_a_stalled_line_ends_at_the_deadline(self):
+        class Stall(httpx.AsyncByteStream):
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                yield text_partial().model_dump_json().encode() + b"\n"
+                await asyncio.Event().wait()
+
+        listener = Listener()
+        with pytest.raises(StsTimeout):
+            await client(Service(httpx.Response(200, stream=Stall())), time.monotonic_ns).process(
+                request(deadline_ms=150), listener
+            )
+        assert listener.heard == [text_partial()]
+
+    async def test_what_the_listener_raises_is_raised_and_closes_the_answer(self):
+        class Closing(httpx.AsyncByteStream):
+            closed = False
+
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                yield text_partial().model_dump_json().encode() + b"\n"
+                await asyncio.Event().wait()
+
+            async def aclose(self) -> None:
+                self.closed = True
+
+        async def broken(_: StsPartial) -> None:
+            raise TimeoutError("the listener's own")
+
+        stream = Closing()
+        with pytest.raises(TimeoutError, match="the listener's own"):
+            await client(Service(httpx.Response(200, stream=stream))).process(request(), broken)
+        assert stream.closed
+
+
+@pytest.mark.parametrize("listener", [None, Listener()])
+async def test_giving_up_closes_the_connection(listener: Listener | None):
+    """A stalling server of its own sees the end of the connection, however the caller gives up."""
+    arrived, gone = asyncio.Event(), asyncio.Event()
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        arrived.set()
+        while await reader.read(65_536):
+            pass
+        gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(stall, "127.0.0.1", 0)
+    async with server:
+        sts = HttpSts(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        call = asyncio.create_task(sts.process(request(deadline_ms=60_000), listener))
+        await asyncio.wait_for(arrived.wait(), 10)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.wait_for(gone.wait(), 10)
+        gone.clear()
+        with pytest.raises(StsTimeout):
+            await sts.process(request(deadline_ms=100), listener)
+        await asyncio.wait_for(gone.wait(), 10)
+        await sts.aclose()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class TestWarmUp:
+    async def test_it_asks_until_the_service_is_ready(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("livedub.sts.http_client._WARM_UP_PAUSE_MS", 1)
+        loading = httpx.Response(503, content=json.dumps({"ready": False, "detail": "loading models"}))
+        ready = httpx.Response(200, content=json.dumps({"ready": True}))
+        service = Service(httpx.ConnectError("refused"), loading, httpx.Response(204), ready)
+        await client(service).warm_up(timeout_ms=10_000)
+        assert [sent.url.path for sent in service.requests] == ["/health"] * 4
+
+    @pytest.mark.parametrize(
+        ("last", "says"),
+        [
+            (httpx.Response(503, content=b'{"ready":false,"detail":"loading models"}'), "loading models"),
+            (httpx.ConnectError("refused"), "refused"),
+        ],
+    )
+    async def test_it_gives_up_in_time_and_says_why(self, last: Answer, says: str):
+        clock = Clock()
+        service = Service(last)
+        with pytest.raises(StsUnavailable, match=says):
+            await client(service, clock).warm_up(timeout_ms=400)
+        assert len(service.requests) == 1

@@ -79,7 +79,11 @@ class AudioFormat(str, Enum):
 
 
 class Audio(Wire):
-    """Audio as base64, with what is needed to read it."""
+    """Audio as base64, with what is needed to read it.
+
+    Both encodings hold whole numbers, so audio cannot carry NaN or infinity; a voice that makes them is caught before
+    its speech is encoded, and JSON's own numbers must be finite (`Wire`).
+    """
 
     format: AudioFormat
     sample_rate_hz: int = Field(ge=8_000, le=48_000)

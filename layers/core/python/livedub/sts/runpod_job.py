@@ -110,18 +110,14 @@ def endpoint_id(url: str) -> str:
     Raises:
         ConfigurationError: the address holds anything else, or no id.
     """
-    parts = urlsplit(url)
-    if (
-        parts.scheme != "runpod"
-        or not _ENDPOINT_ID.fullmatch(parts.netloc)
-        or url != f"runpod://{parts.netloc}"
-    ):
+    scheme, _, name = url.partition("://")
+    if scheme != "runpod" or not _ENDPOINT_ID.fullmatch(name):
         raise ConfigurationError(
             "STS_SERVICE_URL names no RunPod endpoint: after runpod:// comes its id, letters, digits and hyphens, "
             "and nothing else.",
             remedy="Copy the id from the endpoint's page, such as runpod://abc123def456gh.",
         )
-    return parts.netloc
+    return name
 
 
 def api_base(url: str) -> str:
