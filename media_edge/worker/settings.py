@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from livedub.errors import ConfigurationError
 from livedub.settings import explain
 from livedub.sts.client_settings import StsClientSettings, sts_address
 from livedub.sts.contract import STREAM_ID_PATTERN, VOICE_PATTERN, Target
-from livedub.supervision.stream_settings import HOT_FIELDS, MAX_MORE_TARGETS, languages_named_twice
+from livedub.supervision.stream_settings import (
+    HOT_FIELDS,
+    MAX_MORE_TARGETS,
+    languages_named_twice,
+    read_more_targets,
+)
 from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.delay import fragment_max_ns
 from livedub.timeline.fragmenter import FragmenterConfig
@@ -67,11 +72,11 @@ class WorkerSettings(StsClientSettings):
         pattern=rf"^$|{VOICE_PATTERN}",
         description="Voice of the dub, such as `en/af_heart`; empty takes the service's default.",
     )
-    more_targets: list[Target] = Field(
+    more_targets: Annotated[list[Target], NoDecode] = Field(
         default=[],
         max_length=MAX_MORE_TARGETS,
-        description="More languages, each published beside the output as `<output>-<language>`: a JSON list such as "
-        '`[{"language": "fr", "voice": ""}]`, each with a `glossary` of its own if need be.',
+        description="More languages, each published beside the output as `<output>-<language>`: `fr,de/anna`, or a "
+        'JSON list such as `[{"language": "fr", "voice": "", "glossary": {}}]`.',
     )
     glossary: dict[str, str] = Field(
         default_factory=dict[str, str],
@@ -207,6 +212,11 @@ class WorkerSettings(StsClientSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Lowest level that is logged."
     )
+
+    @field_validator("more_targets", mode="before")
+    @classmethod
+    def _named_shortly(cls, value: Any) -> Any:
+        return read_more_targets(value)
 
     @field_validator("source_language", "target_language")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import configparser
+import json
 import threading
 import urllib.request
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from livedub.errors import ConfigurationError, InvalidInputError
 from livedub.supervision.record import Media, StreamRecord
 from livedub.supervision.store_errors import StoreUnavailableError
-from media_edge.worker.agent.assignment import PublishToken, compare, worker_settings
+from media_edge.worker.agent.assignment import PublishToken, compare, plain, worker_settings
 from media_edge.worker.agent.calls import DetachedCalls
 from media_edge.worker.agent.fence_clock import FenceClock
 from media_edge.worker.agent.metrics import AgentMetrics
@@ -106,6 +107,16 @@ def test_settings_compare_hot_cold_and_nothing(monkeypatch: pytest.MonkeyPatch):
     assert (mixed.hot, mixed.cold) == ({}, ("delay_ms",))
 
 
+def test_languages_are_told_as_json_has_them():
+    chosen = {"more_targets": [{"language": "fr", "voice": "", "glossary": {"gol": "but"}}]}
+    change = compare({}, StreamRecord("a", settings=chosen))
+    assert json.loads(json.dumps(change.hot)) == chosen
+    assert compare(plain(chosen), StreamRecord("a", settings=chosen)).hot == {}
+    twice = StreamRecord("a", settings={"target_language": "fr", **chosen})
+    with pytest.raises(ConfigurationError, match="fr"):
+        compare({}, twice)
+
+
 def test_the_agents_settings_come_from_its_environment(monkeypatch: pytest.MonkeyPatch):
     for name in ("AGENT_ID", "AGENT_WORK_QUEUE_URL", "AGENT_STREAMS_TABLE"):
         monkeypatch.delenv(name, raising=False)
@@ -130,6 +141,10 @@ def test_metrics_show_slots_beats_and_workers():
         metrics.slots.set(4)
         metrics.claims.labels(result="bound").inc()
         metrics.observe_worker("a", {"event": "progress", "output_media_ms": 7, "cpu_percent": None})
+        metrics.observe_worker(
+            "a", {"event": "progress", "outputs": {"out": {"state": "live"}, "out-fr": {}}}
+        )
+        metrics.observe_worker("a", {"event": "progress", "outputs": {"out": {"state": "live"}}})
         metrics.observe_worker("a", {"event": "state"})
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=BOUND_S) as answer:
             text = answer.read().decode()
@@ -137,8 +152,10 @@ def test_metrics_show_slots_beats_and_workers():
             "agent_slots 4.0",
             'agent_claims_total{result="bound"} 1.0',
             'agent_worker_output_media_ms{stream_id="a"} 7.0',
+            'agent_worker_output_live{output="out",stream_id="a"} 1.0',
         ):
             assert line in text
+        assert "out-fr" not in text
         metrics.forget_worker("a")
         metrics.forget_worker("never there")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=BOUND_S) as answer:

@@ -36,3 +36,11 @@ def test_what_is_no_stream_address_is_refused_without_its_query(url: str):
         parse_endpoint("WORKER_OUTPUT_URL", url + "?token=secret", ("rtmp",))
     assert "WORKER_OUTPUT_URL" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_another_languages_output_is_its_neighbour_with_the_same_query():
+    endpoint = parse_endpoint("X", "rtmp://host/live/s/out?token=a&x=1", ("rtmp",))
+    beside = endpoint.beside("-fr")
+    assert (beside.app, beside.playpath) == ("live", "s/out-fr?token=a&x=1")
+    assert beside.url == "rtmp://host/live/s/out-fr?token=a&x=1"
+    assert str(beside) == "rtmp://host:1935/live/s/out-fr"

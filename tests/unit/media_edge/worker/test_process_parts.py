@@ -13,13 +13,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from livedub.sts.breaker import BreakerState
 from media_edge.worker.exit_codes import ExitCode
 from media_edge.worker.flv import FILE_HEADER, pack_audio, read_tags
 from media_edge.worker.metrics import WorkerMetrics
 from media_edge.worker.progress import ProgressWriter
-from media_edge.worker.recording import FlvFile
+from media_edge.worker.recording import FlvFile, Recordings
 from media_edge.worker.watchdog import Watchdog
 
 BOUND_S = 10.0
@@ -145,6 +146,52 @@ def test_a_full_disk_costs_the_recording_alone(tmp_path: Path, caplog: pytest.Lo
         file.write(pack_audio(b"a" * 100, 0))
     file.close()
     assert sum("recording" in record.message for record in caplog.records) == 1
+
+
+class Sink:
+    """A publisher that takes everything."""
+
+    failure = None
+    finished = False
+    queued_tags = 0
+
+    def push(self, tags: object) -> None: ...
+
+    def poll(self) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_each_language_is_recorded_in_a_file_of_its_own(tmp_path: Path):
+    recordings = Recordings(tmp_path / "out.flv")
+    for track, stamp in (("", 1), ("fr", 2), ("fr", 3)):
+        recordings.recorded(track, Sink()).push([(pack_audio(b"a", stamp), 0)])
+    recordings.close()
+    stamps = {
+        path.name: [tag.timestamp_ms for tag in read_tags(path.read_bytes())] for path in tmp_path.iterdir()
+    }
+    assert stamps == {"out.flv": [1], "out-fr.flv": [2, 3]}
+    sink = Sink()
+    assert Recordings(None).recorded("fr", sink) is sink
+
+
+def test_metrics_of_a_language_that_is_gone_are_gone():
+    metrics = WorkerMetrics()
+    live = {"state": "live", "sent_media_ms": 7_000}
+    metrics.observe_outputs({"out": live, "out-fr": {"state": "backing_off", "sent_media_ms": None}})
+    metrics.observe_event({"event": "fragment", "rung": "dub", "languages": {"fr": {"rung": "ducked"}}})
+    text = generate_latest(metrics.registry).decode()
+    for line in (
+        'worker_output_live{output="out"} 1.0',
+        'worker_output_live{output="out-fr"} 0.0',
+        'worker_output_sent_media_ms{output="out"} 7000.0',
+        'worker_language_fragments_total{language="fr",rung="ducked"} 1.0',
+    ):
+        assert line in text
+    metrics.observe_outputs({"out": live})
+    assert "out-fr" not in generate_latest(metrics.registry).decode()
 
 
 def test_metrics_are_served_with_the_names_that_dashboards_use():

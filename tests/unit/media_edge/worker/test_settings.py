@@ -62,6 +62,10 @@ def test_the_longest_fragment_follows_from_the_delay(monkeypatch: pytest.MonkeyP
         ({"WORKER_FRAGMENT_MAX_MS": "5000"}, "WORKER_FRAGMENT_MAX_MS", "Raise WORKER_DELAY_MS"),
         ({"STS_SERVICE_URL": "localhost:8000"}, "STS_SERVICE_URL", "http://127.0.0.1:8000"),
         ({"WORKER_SEPARATION": "spleeter"}, "WORKER_SEPARATION", "dfn3"),
+        ({"WORKER_MORE_TARGETS": "french"}, "WORKER_MORE_TARGETS", "pattern"),
+        ({"WORKER_MORE_TARGETS": "[{"}, "WORKER_MORE_TARGETS", "list"),
+        ({"WORKER_MORE_TARGETS": "fr,en"}, "WORKER_MORE_TARGETS", "more than once"),
+        ({"WORKER_MORE_TARGETS": '[{"language": "fr", "voice": "de/x"}]'}, "WORKER_MORE_TARGETS", "speak"),
         ({"WORKER_GRACE_MS": "soon"}, "WORKER_GRACE_MS", "integer"),
     ],
 )
@@ -85,3 +89,22 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch):
 
 def test_every_field_is_described():
     assert [name for name, field in WorkerSettings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "fr,de/anna",
+        '[{"language": "fr"}, {"language": "de", "voice": "de/anna"}]',
+        '["fr", {"language": "de", "voice": "de/anna"}]',
+    ],
+)
+def test_more_languages_are_published_beside_the_output(monkeypatch: pytest.MonkeyPatch, given: str):
+    settings = read(monkeypatch, WORKER_MORE_TARGETS=given)
+    assert [(target.language, target.voice) for target in settings.more_targets] == [
+        ("fr", ""),
+        ("de", "de/anna"),
+    ]
+    assert settings.output_of("") == settings.output
+    assert settings.output_of("fr").playpath == "stadium/out-fr?token=s3cret"
+    assert read(monkeypatch, WORKER_MORE_TARGETS="").more_targets == []

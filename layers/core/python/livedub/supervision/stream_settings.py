@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, cast
@@ -57,6 +58,34 @@ def languages_named_twice(target_language: str | None, more_targets: Sequence[Ta
     return ", ".join(sorted({it for it in languages if it and languages.count(it) > 1}))
 
 
+def read_more_targets(value: Any) -> Any:
+    """`value`, which may name languages as people type them: `fr,de/anna`, each a language or a voice, which has one.
+
+    What is neither that nor JSON is left to validation.
+    """
+    if isinstance(value, str):
+        value = _listed(value)
+    if not isinstance(value, list):
+        return value
+    return [_target(entry) for entry in cast("list[Any]", value)]
+
+
+def _listed(text: str) -> Any:
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _target(entry: Any) -> Any:
+    if not isinstance(entry, str):
+        return entry
+    language, speaks, _ = entry.partition("/")
+    return {"language": language, "voice": entry if speaks else ""}
+
+
 def output_names(settings: Mapping[str, Any]) -> list[str]:
     """The outputs that a stream with these settings has: `out`, then `out-<language>` for each further language."""
     more: Sequence[Mapping[str, Any]] = settings.get("more_targets") or ()
@@ -87,12 +116,8 @@ class StreamSettings(BaseModel):
     @field_validator("more_targets", mode="before")
     @classmethod
     def _named_shortly(cls, value: Any) -> Any:
-        """Languages may be named as people type them: `fr,de/anna`, each a language or a voice, which names its own."""
-        if isinstance(value, str):
-            value = [name.strip() for name in value.split(",") if name.strip()]
-        if not isinstance(value, list):
-            return value
-        return [_target(entry) for entry in cast("list[Any]", value)]
+        """Take the short form, too."""
+        return read_more_targets(value)
 
     @field_validator("forward_url")
     @classmethod
@@ -117,13 +142,6 @@ class StreamSettings(BaseModel):
     def chosen(self) -> dict[str, Any]:
         """The fields that are set, as a record keeps them."""
         return self.model_dump(exclude_none=True)
-
-
-def _target(entry: Any) -> Any:
-    if not isinstance(entry, str):
-        return entry
-    language, speaks, _ = entry.partition("/")
-    return {"language": language, "voice": entry if speaks else ""}
 
 
 def parse(settings: Mapping[str, Any]) -> StreamSettings:
