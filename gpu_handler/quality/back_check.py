@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from gpu_handler.guards import words_of
+from gpu_handler.quality.plain_text import plain
 
 _LONGEST = 1_000
 """Characters compared: the distance takes time in their square."""
@@ -23,8 +22,7 @@ def similarity(expected_text: str, heard_text: str) -> float:
 
 
 def _letters(text: str) -> str:
-    plain = unicodedata.normalize("NFKD", "".join(words_of(text)))
-    return "".join(letter for letter in plain if not unicodedata.combining(letter))[:_LONGEST]
+    return plain("".join(words_of(text)))[:_LONGEST]
 
 
 def _distance(first: str, second: str) -> int:

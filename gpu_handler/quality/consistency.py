@@ -7,13 +7,15 @@ the side of silence: what may be right is no problem.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import Enum
+from fractions import Fraction
 
+from gpu_handler.quality.calendar_words import CALENDAR_LANGUAGES, CalendarKind, Mention, mentions
 from gpu_handler.quality.number_words import SPELLING_LANGUAGES, Quantity, quantities
+from gpu_handler.quality.plain_text import plain
 from gpu_handler.quality.terms import missing_terms
 
 _LIKE = 0.6
@@ -21,6 +23,7 @@ _LIKE = 0.6
 
 _SHORTEST_LIKE = 4
 _SENTENCE_END = ".!?:\N{HORIZONTAL ELLIPSIS}\N{INVERTED QUESTION MARK}\N{INVERTED EXCLAMATION MARK}"
+_MONTHS = range(1, 13)
 _WORD = re.compile(r"[^\W\d_]+(?:['\N{RIGHT SINGLE QUOTATION MARK}-][^\W\d_]+)*")
 _NOUNS_CAPITALISED = frozenset({"de"})
 _CAPITALISED_WORDS = frozenset(
@@ -86,6 +89,7 @@ class ProblemKind(str, Enum):
     NUMBER_MISSING = "number_missing"
     NUMBER_ADDED = "number_added"
     UNIT = "unit"
+    DATE = "date"
     NAME = "name"
     TERM = "term"
 
@@ -107,6 +111,7 @@ _WEIGHTS = {
     ProblemKind.NUMBER_MISSING: 3.0,
     ProblemKind.NUMBER_ADDED: 3.0,
     ProblemKind.UNIT: 2.0,
+    ProblemKind.DATE: 2.0,
     ProblemKind.TERM: 2.0,
     ProblemKind.NAME: 1.0,
 }
@@ -125,10 +130,15 @@ def check(
         glossary: the target language's terms; their words are not checked as names.
     """
     said, heard = quantities(source_text, source), quantities(translated_text, target)
+    said_days, heard_days = mentions(source_text, source), mentions(translated_text, target)
     terms = missing_terms(source_text, translated_text, glossary, source=source, target=target)
     return (
-        *_number_problems(said, heard, source, target),
+        *_number_problems(
+            (*said, *_as_numbers(said_days)), (*heard, *_as_numbers(heard_days)), source, target
+        ),
         *_unit_problems(said, heard),
+        *_date_problems(said_days, heard_days, heard, target),
+        *_date_problems(heard_days, said_days, said, source),
         *(Problem(ProblemKind.TERM, f"{term.term} -> {term.wanted}") for term in terms),
         *_name_problems(source_text, translated_text, source, glossary),
     )
@@ -174,19 +184,41 @@ def _unit_problems(said: Sequence[Quantity], heard: Sequence[Quantity]) -> Itera
             yield Problem(ProblemKind.UNIT, f"{quantity.written} {quantity.unit}")
 
 
+def _as_numbers(days: Sequence[Mention]) -> Iterator[Quantity]:
+    """Months as numbers that "3/5" may stand for."""
+    for day in days:
+        if day.kind is CalendarKind.MONTH:
+            yield Quantity(frozenset({Fraction(day.number)}), day.written, vague=True)
+
+
+def _date_problems(
+    wanted: Sequence[Mention], offered: Sequence[Mention], numbers: Sequence[Quantity], language: str
+) -> Iterator[Problem]:
+    """Months and days that the other side, in `language`, neither names nor has as a number."""
+    if language not in CALENDAR_LANGUAGES:
+        return
+    known = {(day.kind, day.number) for day in offered}
+    known |= {
+        (CalendarKind.MONTH, int(value)) for number in numbers for value in number.values if value <= 12
+    }
+    for day in wanted:
+        if day.certain and (day.kind, day.number) not in known:
+            yield Problem(ProblemKind.DATE, day.written)
+
+
 def _name_problems(
     source_text: str, translated_text: str, source: str, glossary: Mapping[str, str]
 ) -> Iterator[Problem]:
     if source in _NOUNS_CAPITALISED:
         return
-    said = {_plain(word) for word in _WORD.findall(translated_text)}
+    said = {plain(word) for word in _WORD.findall(translated_text)}
     acronym_said = any(len(word) > 1 and word.isupper() for word in _WORD.findall(translated_text))
-    known = {_plain(word) for term in glossary for word in _WORD.findall(term)}
+    known = {plain(word) for term in glossary for word in _WORD.findall(term)}
     for name in dict.fromkeys(_names(source_text)):
-        plain = _plain(name)
-        if plain in known or plain in _CAPITALISED_WORDS or (name.isupper() and acronym_said):
+        folded = plain(name)
+        if folded in known or folded in _CAPITALISED_WORDS or (name.isupper() and acronym_said):
             continue
-        if not any(_is_same_name(plain, word) for word in said):
+        if not any(_is_same_name(folded, word) for word in said):
             yield Problem(ProblemKind.NAME, name)
 
 
@@ -213,8 +245,3 @@ def _is_same_name(name: str, word: str) -> bool:
     if min(len(name), len(word)) < _SHORTEST_LIKE:
         return False
     return name[:4] == word[:4] or SequenceMatcher(None, name, word).ratio() >= _LIKE
-
-
-def _plain(word: str) -> str:
-    letters = unicodedata.normalize("NFKD", word.casefold())
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))

@@ -8,10 +8,11 @@ has to answer for it.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+
+from gpu_handler.quality.plain_text import plain
 
 SPELLING_LANGUAGES = frozenset({"en", "es"})
 """Languages whose spelt-out numbers are understood."""
@@ -20,6 +21,7 @@ _POINT_FOR_THOUSANDS = frozenset({"de", "es", "it", "pt"})
 _TOKEN = re.compile(
     r"\d+(?:[.,'\u00a0\u2009\u202f]\d+)*|[%$\u20ac\u00a3\u00a5]|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[^\w\s]"
 )
+_LONGEST_DIGITS = 40
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _GROUP = r"[.,'\u00a0\u2009\u202f]"
 
@@ -120,7 +122,7 @@ _SPELLINGS = {"en": _ENGLISH, "es": _SPANISH}
 def quantities(text: str, language: str) -> tuple[Quantity, ...]:
     """Every number of `text`, in order; spelt-out ones for `SPELLING_LANGUAGES` only."""
     tokens = _TOKEN.findall(_HYPHEN.sub(" ", text))
-    words = [_plain(token) for token in tokens]
+    words = [plain(token) for token in tokens]
     found: list[Quantity] = []
     at = 0
     while at < len(tokens):
@@ -145,12 +147,6 @@ def quantities(text: str, language: str) -> tuple[Quantity, ...]:
     return tuple(found)
 
 
-def _plain(token: str) -> str:
-    """Lower case without accents."""
-    letters = unicodedata.normalize("NFKD", token.casefold())
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
-
-
 def _is_vague(word: str, language: str) -> bool:
     spelling = _SPELLINGS.get(language)
     return spelling is not None and word in spelling.vague
@@ -167,7 +163,9 @@ def _read_digits(token: str, words: list[str], end: int, language: str) -> tuple
 
 
 def _digit_values(token: str, language: str) -> set[Fraction]:
-    """By the language's own marks, and by the other's where that makes groups of three."""
+    """By the language's own marks, and by the other's where that makes groups of three; none of a row of digits."""
+    if len(token) > _LONGEST_DIGITS:
+        return set()
     parts = re.split(_GROUP, token)
     if len(parts) == 1:
         return {Fraction(token)}

@@ -17,6 +17,10 @@ RIGHT = [
     ("La ONU y la OTAN hablaron en Londres.", "The UN and NATO talked in London."),
     ("Ayer jugó Alemania contra España.", "Germany played against Spain yesterday."),
     ("Hay mil razones.", "There are a thousand reasons."),
+    ("Es el lunes 3 de mayo.", "It is on Monday, May 3."),
+    ("Fue el 03/05/2024.", "It was on May 3, 2024."),
+    ("Fue en mayo.", "It was in May."),
+    ("Puede ser que marche.", "He may march."),
 ]
 WRONG = [
     ("Subió un 35 por ciento.", "It rose 53%.", {ProblemKind.NUMBER_MISSING, ProblemKind.NUMBER_ADDED}),
@@ -25,6 +29,8 @@ WRONG = [
     ("Son 20 euros.", "It is 20 dollars.", {ProblemKind.UNIT}),
     ("Ayer jugaron Messi y Xavi.", "Yesterday Messi played.", {ProblemKind.NAME}),
     ("Marcó un gol.", "He scored a strike.", {ProblemKind.TERM}),
+    ("Es el 3 de mayo.", "It is on June 3.", {ProblemKind.DATE}),
+    ("Juegan el martes.", "They play on Thursday.", {ProblemKind.DATE}),
 ]
 
 

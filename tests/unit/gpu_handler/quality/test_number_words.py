@@ -162,6 +162,10 @@ def test_spelt_numbers_of_other_languages_are_not_read():
     assert values("quinze, 15", "fr") == [{Fraction(15)}]
 
 
+def test_a_row_of_digits_is_no_number():
+    assert quantities("1" * 5_000 + " and two", "en")[0].written == "two"
+
+
 @given(st.text(max_size=60), st.sampled_from(["en", "es", "fr", "xx"]))
 def test_any_text_is_read(text: str, language: str):
     for quantity in quantities(text, language):
