@@ -134,7 +134,7 @@ class RunpodRig:
     def start_worker(
         self, worker_id: str = "worker-1", *, ready: str = "STS ready", **settings: str
     ) -> Process:
-        """Start a worker with engines that pretend, and wait until it says that it works."""
+        """Start a worker with engines that pretend, and wait until it works and asks for jobs."""
         env = {
             **worker_environment(self.origin, ENDPOINT_ID, worker_id, KEY),
             "STS_PROFILE": "mock",
@@ -143,6 +143,7 @@ class RunpodRig:
         worker = Process(["gpu_handler", "runpod"], env)
         self._children.append(worker)
         worker.line(ready)
+        self.emulator.line(f"worker {worker_id} is here")
         return worker
 
     def stop(self) -> None:
