@@ -98,7 +98,7 @@ class CTranslateTranslator:
             MissingPrerequisiteError: a model or a library is missing.
         """
         models = self._found()
-        self._licence = models[0].licence
+        self._licence = licences.of_all([model.licence for model in models])
         self._names = tuple(model.name for model in models)
         for model in models:
             licences.permit(model.name, model.licence, self._settings)

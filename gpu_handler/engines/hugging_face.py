@@ -134,7 +134,7 @@ class HuggingFaceTranslator(ABC):
             MissingPrerequisiteError: a model or a library is missing.
         """
         found = self.find_models()
-        self._licence = found[0].licence
+        self._licence = licences.of_all([model.licence for model in found])
         for model in found:
             licences.permit(model.name, model.licence, self._settings)
         loaded: dict[Pair, Seq2SeqModel] = {}

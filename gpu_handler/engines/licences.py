@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpu_handler import models
@@ -47,3 +48,9 @@ def permit(model: str, licence: Licence, settings: StsSettings) -> None:
         f"{model}: its licence ({licence.name}) forbids commercial use.",
         remedy="Set STS_ALLOW_NONCOMMERCIAL=1 if yours is not commercial, or choose another model.",
     )
+
+
+def of_all(found: Sequence[Licence]) -> Licence:
+    """One for an engine that holds several models: every name once, commercial only where all are."""
+    names = list(dict.fromkeys(licence.name for licence in found))
+    return Licence(", ".join(names) or UNKNOWN.name, all(licence.commercial_use for licence in found))

@@ -55,6 +55,18 @@ def models_home(tmp_path_factory: pytest.TempPathFactory, pieces: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def settings(models_home: Path) -> StsSettings:
+def voices_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny voices, laid out as `livedub models fetch` lays out Coqui's."""
+    from tests.torch import tiny_models, tiny_voices  # noqa: PLC0415 - needs torch
+
+    home = tmp_path_factory.mktemp("voices")
+    tiny_voices.build_vits(home / "coqui-vits-es-css10", seed=1)
+    tiny_voices.build_vits(home / "coqui-vits-en-vctk", speakers=("p225", "p 226"), seed=2)
+    tiny_voices.build_xtts(home / "xtts-v2", tiny_models.SENTENCES, speakers=("Ana Florence",))
+    return home
+
+
+@pytest.fixture(scope="session")
+def settings(models_home: Path, voices_home: Path) -> StsSettings:
     """Exact arithmetic, so that two libraries can be compared token by token."""
-    return StsSettings(mt_model_dir=models_home, coqui_model_dir=models_home, mt_compute_type="float32")
+    return StsSettings(mt_model_dir=models_home, coqui_model_dir=voices_home, mt_compute_type="float32")
