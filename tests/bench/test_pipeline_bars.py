@@ -29,7 +29,7 @@ def kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return report
 
 
-def meets(bar: bool, others: float) -> None:  # noqa: FBT001 - what is asserted
+def meets(bar: bool, others: float) -> None:
     if not bar and others > QUIET_CORES:
         pytest.skip(f"other programs used {others} cores meanwhile: times say nothing")
     assert bar

@@ -1,0 +1,42 @@
+"""A service that lives through what engines and callers do to it: nothing lost, doubled, swapped or leaked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.prove.sts_soak import soak
+
+MINUTES = float(os.environ.get("LIVEDUB_SOAK_MINUTES", "10"))
+SHORT_S = 20.0
+TROUBLE = ("poison", "crash", "out_of_memory", "stall")
+
+
+def holds(figures: dict[str, Any], growth_mb: float) -> None:
+    assert figures["wrong"] == []
+    outcomes = figures["outcomes"]
+    assert sum(outcomes.values()) == figures["fragments"]
+    assert outcomes["success"] > figures["fragments"] * 0.7
+    assert outcomes["left"] > 0
+    assert all(figures["trouble"][kind] > 0 for kind in TROUBLE), figures["trouble"]
+    assert figures["memory"]["growth_mb"] < growth_mb
+    for counted in ("threads", "descriptors"):
+        seen = figures[counted]
+        assert seen["most_in_the_last_quarter"] <= seen["most_in_the_second_quarter"] + 8, counted
+        assert seen["after"] <= seen["before"] + 4, counted
+
+
+@pytest.mark.slow
+async def test_it_lives_through_seconds_of_trouble():
+    holds(await soak(SHORT_S), growth_mb=16)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(MINUTES * 60 + 300)
+async def test_it_lives_through_minutes_of_trouble(keep: Callable[[str, dict[str, Any]], None]):
+    figures = await soak(MINUTES * 60)
+    keep("sts_soak", figures)
+    holds(figures, growth_mb=8)
