@@ -141,15 +141,22 @@ class CostEstimate:
     def __init__(self, *, samples: int = 8, memory_s: float = 10.0) -> None:
         self._samples: deque[tuple[int, int]] = deque(maxlen=samples)
         self._memory_ns = round(memory_s * _NS_PER_S)
+        self._least_ns = 0
+        self._valid_until_ns = -1
 
     def observe(self, now_ns: int, duration_ns: int) -> None:
         """Learn what one batch took."""
         self._samples.append((now_ns, duration_ns))
+        self._valid_until_ns = -1
 
     def least_ns(self, now_ns: int) -> int:
         """0 where nothing is known."""
-        oldest_ns = now_ns - self._memory_ns
-        return min((duration for at, duration in self._samples if at >= oldest_ns), default=0)
+        if now_ns > self._valid_until_ns:
+            while self._samples and self._samples[0][0] < now_ns - self._memory_ns:
+                self._samples.popleft()
+            self._least_ns = min((duration for _, duration in self._samples), default=0)
+            self._valid_until_ns = self._samples[0][0] + self._memory_ns if self._samples else now_ns
+        return self._least_ns
 
 
 class BatchLimit:

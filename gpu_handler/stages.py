@@ -175,9 +175,7 @@ class Stage(Generic[I, R]):
         Raises:
             StageError: TIMEOUT if the deadline cannot be met, else what went wrong with this item.
         """
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._reset(loop)
+        loop = self._bind()
         now_ns = time.monotonic_ns()
         ticket: _Waiting[I] = _Waiting(
             item=item,
@@ -209,6 +207,7 @@ class Stage(Generic[I, R]):
 
     def announce(self, count: int) -> None:
         """So many items are about to come: a free engine gives them a moment."""
+        self._bind()
         self._near += count
 
     def arrived(self, count: int) -> None:
@@ -224,6 +223,13 @@ class Stage(Generic[I, R]):
             with contextlib.suppress(RuntimeError):  # the loop may be gone, and with it everybody who waits
                 self._loop.call_soon_threadsafe(self._turn_away)
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _bind(self) -> asyncio.AbstractEventLoop:
+        """The running loop; what another one left behind is forgotten, nobody can await it any more."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._reset(loop)
+        return loop
 
     def _turn_away(self) -> None:
         for ticket in self._queue.drain():
