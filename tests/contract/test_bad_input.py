@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -17,13 +17,11 @@ import pytest
 import pytest_asyncio
 
 from gpu_handler.dispatcher import Dispatcher
-from gpu_handler.engines.registry import build_engines
 from gpu_handler.job_handler import JobHandler
-from gpu_handler.pipeline import Pipeline
 from gpu_handler.service_metrics import ServiceMetrics
-from gpu_handler.settings import StsSettings
 from livedub.sts.contract import ErrorCode, Stage, Status, StsResult
 from tests.contract.bad_input import BadInput, beyond_the_schema, cases, good_document
+from tests.contract.counting import counting_pipeline
 from tests.contract.runpod_rig import RunpodRig, runpod_endpoint  # noqa: F401 - a fixture
 from tests.contract.sts_rig import BOUND_S, Clock, service
 
@@ -31,7 +29,6 @@ PROCESS = "/api/v1/sts/process"
 STREAM = "/api/v1/sts/stream"
 KEY = "correct-horse-battery"
 LONGEST_MESSAGE = 700
-WORK = ("spans", "transcribe", "translate", "synthesize", "natural_duration_ms")
 STATUSES = {
     ErrorCode.INVALID_INPUT: 400,
     ErrorCode.DURATION_MISMATCH: 400,
@@ -39,28 +36,6 @@ STATUSES = {
     ErrorCode.AUTH_FAILED: 401,
     ErrorCode.TIMEOUT: 504,
 }
-
-
-class CountingEngine:
-    """An engine that counts the calls which are work."""
-
-    def __init__(self, engine: Any, calls: Counter[str]) -> None:
-        self._engine = engine
-        self._calls = calls
-
-    def __getattr__(self, name: str) -> Any:
-        if name in WORK:
-            self._calls[name] += 1
-        return getattr(self._engine, name)
-
-
-def counting_pipeline(calls: Counter[str]) -> Pipeline:
-    """The real pipeline around mock engines that count."""
-    engines = build_engines(StsSettings(profile="mock"))
-    names = ("detector", "transcriber", "translator", "synthesizer")
-    return Pipeline(
-        replace(engines, **{name: CountingEngine(getattr(engines, name), calls) for name in names})
-    )
 
 
 @dataclass(frozen=True, slots=True)
