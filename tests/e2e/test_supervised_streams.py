@@ -210,6 +210,42 @@ async def test_changed_settings_reach_the_running_worker(rig: SupervisedRig, cli
     await rig.until_state("settings", "idle")
 
 
+async def test_every_language_has_the_same_holder(rig: SupervisedRig, clip: Path):
+    await rig.agents_running(1)
+    settings = {"target_language": "en", "more_targets": "fr"}
+    await rig.ask(lambda api: api.create("tongues", settings, open_to_all=True))
+    publisher = await rig.publish("tongues", clip, seconds=90)
+    for name in ("out", "out-fr"):
+        await rig.until_published("tongues", name)
+    await rig.ask(lambda api: api.change_settings("tongues", {"more_targets": ["fr", "de"]}))
+    await rig.until_published("tongues", "out-de")
+    first = await rig.on_air("tongues")
+    killed_at = len(rig.events)
+    kill(rig.worker_pid("tongues"))
+    second = await rig.on_air("tongues", since=killed_at)
+    assert second["generation"] == first["generation"] + 1
+    await rig.until_event(
+        "tongues",
+        lambda event: (
+            {"out", "out-fr", "out-de"}
+            == {name for name, output in event.get("outputs", {}).items() if output["state"] == "live"}
+        ),
+        since=killed_at,
+    )
+    refused = await rig.publish("tongues", clip, seconds=5, name="out-it", query="token=guessed")
+    assert await asyncio.wait_for(refused.wait(), 20) != 0
+    detail = await rig.detail("tongues")
+    assert detail.stream.outputs == [f"live/tongues/{name}" for name in ("out", "out-fr", "out-de")]
+    await rig.ask(lambda api: api.change_settings("tongues", {"more_targets": []}))
+    for name in ("out-fr", "out-de"):
+        await rig.until_published("tongues", name, gone=True)
+    assert await rig.publishers("tongues", "out")
+    await rig.ask(lambda api: api.stop("tongues"))
+    await rig.until_published("tongues", gone=True)
+    await rig.until_state("tongues", "stopped")
+    await rig.stack.supervisor.stop(publisher)
+
+
 async def end(rig: SupervisedRig, stream_id: str, publisher, recorder) -> None:  # noqa: ANN001
     await asyncio.sleep(2)  # something to look at after the gap
     await rig.stack.supervisor.stop(publisher)
