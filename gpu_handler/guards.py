@@ -16,6 +16,7 @@ from enum import Enum
 from itertools import pairwise
 
 from gpu_handler.engines.base import Recognition
+from gpu_handler.quality.plain_text import UNSPACED
 
 
 class Verdict(str, Enum):
@@ -51,6 +52,7 @@ class GuardLimits:
     max_words_per_second: float = 7.0
     max_shared_words: float = 0.5
     min_words_to_compare: int = 4
+    max_translation_growth: float = 2.5
 
 
 DEFAULT_LIMITS = GuardLimits()
@@ -58,6 +60,10 @@ DEFAULT_LIMITS = GuardLimits()
 _SHORTEST_TO_DEFLATE = 40
 """Bytes: a shorter text deflates badly whatever it says."""
 
+_FEW_WORDS = 6
+"""Added to a bound in words: one word may well be said in several."""
+
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 _WORD = re.compile(r"[^\W_]+(?:['\N{RIGHT SINGLE QUOTATION MARK}][^\W_]+)*")
 
 _KNOWN_PHRASES = {
@@ -206,10 +212,17 @@ def is_believable(translation: str, transcript: str, limits: GuardLimits = DEFAU
     return (
         bool(words)
         and not _says_the_same(words, words_of(transcript), limits)
-        and len(words) <= 2 * len(words_of(transcript)) + 6
+        and _word_count(translation) <= 2 * _word_count(transcript) + _FEW_WORDS
         and not is_repetitive(translation, limits)
         and not _CREDITS.search(translation)
     )
+
+
+def runs_away(translation: str, transcript: str, limits: GuardLimits = DEFAULT_LIMITS) -> bool:
+    """Whether a translator went on by itself: it repeats what was said once, or says several times as much."""
+    if _word_count(translation) > limits.max_translation_growth * _word_count(transcript) + _FEW_WORDS:
+        return True
+    return is_repetitive(translation, limits) and not is_repetitive(transcript, limits)
 
 
 def _says_the_same(translation: list[str], transcript: list[str], limits: GuardLimits) -> bool:
@@ -219,6 +232,11 @@ def _says_the_same(translation: list[str], transcript: list[str], limits: GuardL
     known = set(transcript)
     shared = sum(word in known for word in translation)
     return shared > limits.max_shared_words * len(translation)
+
+
+def _word_count(text: str) -> float:
+    """Words, two letters each in scripts that do not part them."""
+    return len(words_of(_UNSPACED_LETTER.sub(" ", text))) + len(_UNSPACED_LETTER.findall(text)) / 2
 
 
 def words_of(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from enum import Enum
 from fractions import Fraction
 
+from gpu_handler.guards import runs_away
 from gpu_handler.quality.calendar_words import CALENDAR_LANGUAGES, CalendarKind, Mention, mentions
 from gpu_handler.quality.number_words import SPELLING_LANGUAGES, Quantity, quantities
 from gpu_handler.quality.plain_text import plain
@@ -21,6 +22,7 @@ from gpu_handler.quality.terms import missing_terms
 _LIKE = 0.6
 """Likeness of a name and its form in another language ("Londres", "London")."""
 
+_SHOWN = 60
 _SHORTEST_LIKE = 4
 _SENTENCE_END = ".!?:\N{HORIZONTAL ELLIPSIS}\N{INVERTED QUESTION MARK}\N{INVERTED EXCLAMATION MARK}"
 _MONTHS = range(1, 13)
@@ -91,6 +93,7 @@ class ProblemKind(str, Enum):
     UNIT = "unit"
     DATE = "date"
     NAME = "name"
+    RUNAWAY = "runaway"
     TERM = "term"
 
 
@@ -106,6 +109,11 @@ class Problem:
         """How much it speaks against the translation: a wrong figure most, a name (it may be translated) least."""
         return _WEIGHTS[self.kind]
 
+    @property
+    def unusable(self) -> bool:
+        """Whether no translation at all is better than this one."""
+        return self.kind is ProblemKind.RUNAWAY
+
 
 _WEIGHTS = {
     ProblemKind.NUMBER_MISSING: 3.0,
@@ -114,6 +122,7 @@ _WEIGHTS = {
     ProblemKind.DATE: 2.0,
     ProblemKind.TERM: 2.0,
     ProblemKind.NAME: 1.0,
+    ProblemKind.RUNAWAY: 20.0,
 }
 
 
@@ -133,6 +142,7 @@ def check(
     said_days, heard_days = mentions(source_text, source), mentions(translated_text, target)
     terms = missing_terms(source_text, translated_text, glossary, source=source, target=target)
     return (
+        *_runaway_problems(source_text, translated_text),
         *_number_problems(
             (*said, *_as_numbers(said_days)), (*heard, *_as_numbers(heard_days)), source, target
         ),
@@ -147,6 +157,11 @@ def check(
 def penalty(problems: Sequence[Problem]) -> float:
     """Sum of the problems' weights: of two candidates, the one with less is preferred."""
     return sum(problem.weight for problem in problems)
+
+
+def _runaway_problems(source_text: str, translated_text: str) -> Iterator[Problem]:
+    if runs_away(translated_text, source_text):
+        yield Problem(ProblemKind.RUNAWAY, translated_text[:_SHOWN])
 
 
 def _number_problems(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gpu_handler.quality.inflection import plural
+from gpu_handler.quality.plain_text import UNSPACED
 
 _STEMS = ("KX", "QZ", "WX", "ZK", "QX")
 _DASHES = "\\-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{FIGURE DASH}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}_"
@@ -23,8 +24,6 @@ _LONGEST_ACRONYM = 5
 _COMPILED = 64
 _SENTENCE_END = ".!?\N{HORIZONTAL ELLIPSIS}"
 _OPENING = " \t\n\"'([{\N{INVERTED QUESTION MARK}\N{INVERTED EXCLAMATION MARK}\N{LEFT DOUBLE QUOTATION MARK}\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}"
-_UNSPACED = r"\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-"""Scripts that write no spaces between words (or attach particles): a term may stand anywhere in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def missing_terms(
         occurrence.term: occurrence
         for occurrence in protect(text, glossary, source=source, target=target).occurrences
         if not re.search(
-            rf"(?<![^\W{_UNSPACED}]){re.escape(' '.join(occurrence.wanted.casefold().split()))}", spoken
+            rf"(?<![^\W{UNSPACED}]){re.escape(' '.join(occurrence.wanted.casefold().split()))}", spoken
         )
     }
     return tuple(missing.values())
@@ -210,7 +209,7 @@ def _pattern(forms: Iterable[str]) -> re.Pattern[str]:
     unspaced = [_form_pattern(form) for form in longest_first if _is_unspaced(form.strip())]
     parts: list[str] = []
     if spaced:
-        parts.append(rf"(?<![^\W{_UNSPACED}])(?:{'|'.join(spaced)})(?![^\W{_UNSPACED}])")
+        parts.append(rf"(?<![^\W{UNSPACED}])(?:{'|'.join(spaced)})(?![^\W{UNSPACED}])")
     if unspaced:
         parts.append(rf"(?:{'|'.join(unspaced)})(?!\d)")
     return re.compile("|".join(parts), re.IGNORECASE)
@@ -222,7 +221,7 @@ def _form_pattern(form: str) -> str:
 
 
 def _is_unspaced(form: str) -> bool:
-    return re.search(rf"^[{_UNSPACED}]|[{_UNSPACED}]$", form) is not None
+    return re.search(rf"^[{UNSPACED}]|[{UNSPACED}]$", form) is not None
 
 
 def _plural_form(term: str, wanted: str, source: str, target: str) -> tuple[str, str] | None:

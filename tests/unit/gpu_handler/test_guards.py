@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_handler.engines.base import Recognition
-from gpu_handler.guards import Verdict, is_believable, is_repetitive, judge, words_of
+from gpu_handler.guards import Verdict, is_believable, is_repetitive, judge, runs_away, words_of
 
 # text, language, no-speech probability, average log probability, compression ratio: as Whisper gave them
 INVENTED = [
@@ -181,3 +181,40 @@ def test_words_keep_their_inner_apostrophes():
         "3",
         "2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("translation", "transcript"),
+    [
+        ("the goal the goal the goal the goal the goal", "El gol."),
+        ("I am going to go to the city and I will be there with you for the next three days.", "Sí."),
+        (
+            "the city of the city of the city of the city of the city of the city",
+            "la ciudad está lejos de aquí",
+        ),
+    ],
+)
+def test_a_translator_that_goes_on_by_itself_is_told(translation: str, transcript: str):
+    assert runs_away(translation, transcript)
+
+
+@pytest.mark.parametrize(
+    ("translation", "transcript"),
+    [
+        ("Yes, of course, thank you.", "Sí."),
+        ("no, no, no, no, no", "no, no, no, no, no"),
+        (
+            "Ohtani won the game at home in front of fifty thousand people.",
+            "大谷は五万人の前で試合に勝ちました",
+        ),
+        ("", "Hola."),
+    ],
+)
+def test_a_translation_of_its_length_is_not(translation: str, transcript: str):
+    assert not runs_away(translation, transcript)
+
+
+def test_a_script_without_spaces_is_not_taken_for_one_word():
+    japanese = "大谷は五万人の前で試合に勝ちました"
+    assert is_believable("Ohtani won the game at home in front of fifty thousand people.", japanese)
+    assert judge(heard(japanese, "ja"), voice_ms=2_500) is Verdict.FINE

@@ -62,6 +62,14 @@ def test_digits_answer_for_words(number: int):
     assert check(f"Son {spanish(number)}.", f"They are {number:,}.", "es", "en", {}) == ()
 
 
+def test_a_translator_that_ran_away_is_worse_than_any_other_doubt():
+    away = check("Ganaron.", "they won and they won and they won and they won", "es", "en", {})
+    wrong = check("Ayer jugaron Messi, Xavi e Iniesta 3 partidos.", "They play 4.", "es", "en", {})
+    assert [problem.unusable for problem in away] == [True]
+    assert not any(problem.unusable for problem in wrong)
+    assert penalty(away) > penalty(wrong) > 0
+
+
 def test_each_number_answers_once():
     problems = check("Dos y dos.", "Two.", "es", "en", {})
     assert problems == (Problem(ProblemKind.NUMBER_MISSING, "dos"),)
