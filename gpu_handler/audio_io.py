@@ -38,15 +38,3 @@ def read_audio(audio: Audio) -> Samples:
             remedy="Declare the duration, rate and channels of what is sent.",
         )
     return resample(np.ascontiguousarray(samples), audio.sample_rate_hz, ASR_SAMPLE_RATE_HZ)
-
-
-def check_speech(samples: Samples) -> None:
-    """What an engine made must be audio before anyone hears it.
-
-    Raises:
-        ValueError: no samples, or samples that are not finite.
-    """
-    if samples.size == 0:
-        raise ValueError("the voice made no samples")
-    if not np.isfinite(samples).all():
-        raise ValueError("the voice made samples that are not numbers")
