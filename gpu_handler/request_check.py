@@ -102,7 +102,9 @@ def parse_request(body: bytes) -> StsRequest:
 
 
 def check_languages(request: StsRequest, languages: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse a pair that the service cannot dub; `languages` maps a source to its targets.
+    """Refuse a request of which no target can be dubbed; `languages` maps a source to its targets.
+
+    Where some can, the answer is partial: one impossible language costs the others nothing.
 
     Raises:
         RequestRefusedError: UNSUPPORTED_LANGUAGE.
@@ -112,15 +114,16 @@ def check_languages(request: StsRequest, languages: Mapping[str, tuple[str, ...]
         possible = {target for targets in languages.values() for target in targets}
     else:
         possible = set(languages.get(source, ()))
-    for target in request.config.targets:
-        if target.language not in possible:
-            refusal = refused(
-                ErrorCode.UNSUPPORTED_LANGUAGE,
-                f"config.targets: no dubbing from {source!r} into {target.language!r} here. "
-                f"Choose one of: {describe_pairs(languages)}.",
-            )
-            refusal.fragment_id = request.fragment_id
-            raise refusal
+    wanted = [target.language for target in request.config.targets]
+    if possible.isdisjoint(wanted):
+        names = ", ".join(repr(language) for language in wanted)
+        refusal = refused(
+            ErrorCode.UNSUPPORTED_LANGUAGE,
+            f"config.targets: no dubbing from {source!r} into {names} here. "
+            f"Choose one of: {describe_pairs(languages)}.",
+        )
+        refusal.fragment_id = request.fragment_id
+        raise refusal
 
 
 def describe_pairs(languages: Mapping[str, tuple[str, ...]]) -> str:

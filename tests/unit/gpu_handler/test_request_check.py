@@ -105,3 +105,10 @@ def test_an_unknown_pair_is_answered_with_the_pairs_there_are():
     assert caught.value.fragment_id == "stadium/3/7"
     assert "from 'es' into 'en'" in str(caught.value)
     assert str(caught.value).endswith("Choose one of: de into en; en fr into es it.")
+
+
+def test_one_impossible_language_does_not_refuse_the_others():
+    pairs = {"es": ("en",)}
+    check_languages(request(targets=("en", "ja")), pairs)
+    with pytest.raises(RequestRefusedError, match="from 'es' into 'ja', 'fr' here"):
+        check_languages(request(targets=("ja", "fr")), pairs)
