@@ -1,6 +1,7 @@
 """Real models on real (synthesised) speech. What they reach is measured by tests/bench; here it must work at all."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,9 @@ async def test_the_encoder_runs_once_for_language_transcript_and_translation(
     real_pipeline: Pipeline, whisper: WhisperTranscriber, monkeypatch: pytest.MonkeyPatch
 ):
     samples, rate_hz = await spoken(real_pipeline, SPANISH, "es/em_alex")
-    counting = Counting(whisper._model)
-    monkeypatch.setattr(whisper, "_model", counting)
+    assert whisper._model is not None
+    counting = Counting(whisper._model.model)
+    monkeypatch.setattr(whisper, "_model", replace(whisper._model, model=counting))
     (heard,) = whisper.transcribe([Utterance(resample(samples, rate_hz, RATE_HZ), "auto", frozenset({"en"}))])
     assert counting.calls == ["encode", "detect_language", "generate"]
     assert heard.language == "es"
