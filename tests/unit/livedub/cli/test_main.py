@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from livedub import __version__
 from livedub.cli import checkout, demo, main, up
+from livedub.cli.dub import dub_config
 from livedub.errors import InvalidInputError, MissingPrerequisiteError
 from local.__main__ import parser
 
@@ -148,3 +149,11 @@ def test_the_checkouts_own_code_is_started_wherever_the_user_stands(
     monkeypatch.setattr(os, "execve", execve)
     with pytest.raises(ReplacedError):
         checkout.run_local("up", ["--bind=::1"])
+
+
+def test_a_voice_of_no_language_to_dub_into_is_refused():
+    config = dub_config("es", ["en", "fr"], ["fr/siwis"], separate=False)
+    assert (config.target_language, config.voice) == ("en", "")
+    assert [(target.language, target.voice) for target in config.more_targets] == [("fr", "fr/siwis")]
+    with pytest.raises(InvalidInputError, match="de/anna"):
+        dub_config("es", ["en", "fr"], ["de/anna"], separate=False)

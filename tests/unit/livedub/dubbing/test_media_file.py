@@ -1,5 +1,6 @@
 """Dubbing files: what is copied, what is replaced, what is refused."""
 
+import asyncio
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,17 @@ from livedub.dubbing.media_file import dub_media_file
 from livedub.dubbing.session import DubbingSession
 from livedub.dubbing.virtual import VirtualClock
 from livedub.errors import InvalidInputError
-from tests.unit.livedub.dubbing.programme import DUB_HZ, RATE, SPEECH_HZ, ScriptedSts, config, level
+from livedub.sts.contract import StsRequest, StsResult, Target
+from tests.unit.livedub.dubbing.programme import (
+    DUB_HZ,
+    RATE,
+    SPEECH_HZ,
+    OnPartial,
+    ScriptedSts,
+    config,
+    level,
+)
+from tests.unit.livedub.dubbing.test_languages import TONES_HZ, dub_in, result_of
 
 BURSTS = "0.5*sin(2*PI*200*t)*(between(t\\,1\\,2.5)+between(t\\,4\\,6))"
 
@@ -46,13 +57,13 @@ async def dub(source: Path, target: Path, settings: DubbingConfig | None = None)
     return seen
 
 
-def audio_of(path: Path) -> Samples:
+def audio_of(path: Path, track: int = 0) -> Samples:
     """48 kHz mono from time 0."""
     with av.open(str(path)) as container:
         resampler = av.AudioResampler(format="flt", layout="stereo", rate=RATE)
         blocks: list[Samples] = []
         start: float | None = None
-        for frame in container.decode(audio=0):
+        for frame in container.decode(audio=track):
             start = frame.time if start is None else start
             blocks += [out.to_ndarray().reshape(-1, 2).mean(axis=1) for out in resampler.resample(frame)]
     assert start is not None
@@ -141,3 +152,45 @@ async def test_bad_files_are_refused_and_leave_nothing_behind(tmp_path: Path):
 async def test_a_codec_the_container_cannot_hold_is_explained(tmp_path: Path):
     source = make(tmp_path / "in.mp4", seconds=1)
     await refused(source, tmp_path / "out.webm", "mkv|cannot")
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TwoVoices:
+    """Dubs into whatever is asked for: a tone per language."""
+
+    async def process(self, request: StsRequest, on_partial: OnPartial | None = None) -> StsResult:
+        await asyncio.sleep(0)
+        dubs = [dub_in(target.language, request) for target in request.config.targets]
+        return result_of(request, *dubs)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+async def test_each_language_is_an_audio_track_of_its_own(tmp_path: Path, suffix: str):
+    source, target = make(tmp_path / "in.mp4"), tmp_path / f"out{suffix}"
+    settings = config(delay_ns=20_000_000_000, more_targets=(Target(language="fr"),))
+
+    def make_session(clock: VirtualClock) -> DubbingSession:
+        return DubbingSession(settings, TwoVoices(), clock, lambda _: None)
+
+    await dub_media_file(source, target, settings, make_session, lambda *_: None)
+    for track, (language, hz) in enumerate((("eng", TONES_HZ["en"]), ("fra", TONES_HZ["fr"]))):
+        inside = audio_of(target, track)[int(4.6 * RATE) : int(5.1 * RATE)]
+        assert level(inside, hz) == pytest.approx(0.3, abs=0.03)
+        with av.open(str(target)) as container:
+            assert container.streams.audio[track].metadata["language"] == language
+    assert [data for data, _ in video_packets(target)] == [data for data, _ in video_packets(source)]
+
+
+async def test_a_container_of_one_track_takes_one_language(tmp_path: Path):
+    settings = config(delay_ns=20_000_000_000, more_targets=(Target(language="fr"),))
+    source = make(tmp_path / "in.wav", video=False)
+
+    def make_session(clock: VirtualClock) -> DubbingSession:
+        return DubbingSession(settings, TwoVoices(), clock, lambda _: None)
+
+    with pytest.raises(InvalidInputError, match="container"):
+        await dub_media_file(source, tmp_path / "out.wav", settings, make_session, lambda *_: None)
+    assert files_in(tmp_path) == ["in.wav"]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from livedub.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from livedub.dubbing.config import DubbingConfig
     from livedub.dubbing.media_file import DubbedFile
@@ -25,8 +27,18 @@ def dub(  # noqa: PLR0913, PLR0917 - each one is an option
     source_language: Annotated[
         str, typer.Option("--source", help="Language spoken in IN (ISO 639-1), or 'auto'.")
     ] = "es",
-    target_language: Annotated[str, typer.Option("--target", help="Language to dub into.")] = "en",
-    voice: Annotated[str, typer.Option(help="Voice id such as en/af_heart; empty takes the default.")] = "",
+    target_languages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target", help="Language to dub into (default en); each further one is an audio track."
+        ),
+    ] = None,
+    voices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--voice", help="Voice id such as en/af_heart, for its language; empty takes the default."
+        ),
+    ] = None,
     url: Annotated[
         str,
         typer.Option(
@@ -47,7 +59,7 @@ def dub(  # noqa: PLR0913, PLR0917 - each one is an option
         bool, typer.Option(help="Keep music and noise under the dub; otherwise the ducked original.")
     ] = True,
 ) -> None:
-    """Dub a media file: video is copied, the speech of the first audio track is replaced."""
+    """Dub a media file: video is copied, the speech of the first audio track is replaced, once for each --target."""
     from livedub.cli.sts_process import sts_service  # noqa: PLC0415 - heavy
 
     with sts_service(url) as service_url:
@@ -55,7 +67,7 @@ def dub(  # noqa: PLR0913, PLR0917 - each one is an option
             _dub(
                 source,
                 target,
-                _config(source_language, target_language, voice, separate=separate),
+                dub_config(source_language, target_languages or ["en"], voices or [], separate=separate),
                 service_url,
                 api_key,
                 events,
@@ -64,17 +76,34 @@ def dub(  # noqa: PLR0913, PLR0917 - each one is an option
     typer.echo(f"{target}: {done.seconds:.1f} s dubbed, {done.copied_streams} other stream(s) copied")
 
 
-def _config(source_language: str, target_language: str, voice: str, *, separate: bool) -> DubbingConfig:
+def dub_config(
+    source_language: str, target_languages: list[str], voices: list[str], *, separate: bool
+) -> DubbingConfig:
+    """What to dub into and how; each of `voices` goes to the language it names.
+
+    Raises:
+        ConfigurationError: a language is named twice.
+        InvalidInputError: a voice speaks none of the languages.
+    """
     from livedub.dubbing.config import DubbingConfig  # noqa: PLC0415 - heavy
+    from livedub.sts.contract import Target  # noqa: PLC0415
     from livedub.timeline.clock import NS_PER_S  # noqa: PLC0415
     from livedub.timeline.fragmenter import FragmenterConfig  # noqa: PLC0415
 
+    spoken = {voice.split("/", 1)[0]: voice for voice in voices if voice}
+    strangers = sorted(set(spoken) - set(target_languages))
+    if strangers:
+        raise InvalidInputError(
+            f"--voice {spoken[strangers[0]]} speaks {strangers[0]!r}, which is no --target.",
+            remedy="Give voices of the languages to dub into; a voice id starts with its language.",
+        )
     return DubbingConfig(
         stream_id="file",
         generation=0,
         source_language=source_language,
-        target_language=target_language,
-        voice=voice,
+        target_language=target_languages[0],
+        voice=spoken.get(target_languages[0], ""),
+        more_targets=tuple(Target(language=it, voice=spoken.get(it, "")) for it in target_languages[1:]),
         delay_ns=_DELAY_S * NS_PER_S,
         fragmenter=FragmenterConfig(max_ns=_FRAGMENT_MAX_S * NS_PER_S),
         in_flight_limit=2,

@@ -1,4 +1,7 @@
-"""Dubs a media file: video and subtitles are copied, the first audio track goes through the dubbing session."""
+"""Dubs a media file: video and subtitles are copied, the first audio track goes through the dubbing session.
+
+Each language becomes an audio track of its own, in the order of the session's tracks.
+"""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # PyAV leaves the type parameter of its packets open.
@@ -23,7 +26,7 @@ from livedub.audio.pcm import PROGRAMME_CHANNELS, PROGRAMME_RATE_HZ, Samples
 from livedub.audio.resample import slew
 from livedub.dubbing.config import DubbingConfig
 from livedub.dubbing.session import DubbingSession
-from livedub.dubbing.virtual import VirtualClock, dub_programme
+from livedub.dubbing.virtual import VirtualClock, dub_tracks
 from livedub.errors import InvalidInputError
 from livedub.timeline.alignment import SampleAligner
 from livedub.timeline.clock import NS_PER_S
@@ -41,6 +44,56 @@ _AUDIO_CODEC = {
     ".webm": "libopus",
 }
 _AUDIO_ONLY = frozenset(_AUDIO_CODEC) - {".webm"} | {".m4a"}
+_TRACK_LANGUAGES = dict(
+    pair.split(":")
+    for pair in [
+        "ar:ara",
+        "bg:bul",
+        "ca:cat",
+        "cs:ces",
+        "da:dan",
+        "de:deu",
+        "el:ell",
+        "en:eng",
+        "es:spa",
+        "et:est",
+        "eu:eus",
+        "fa:fas",
+        "fi:fin",
+        "fr:fra",
+        "gl:glg",
+        "he:heb",
+        "hi:hin",
+        "hr:hrv",
+        "hu:hun",
+        "id:ind",
+        "is:isl",
+        "it:ita",
+        "ja:jpn",
+        "ko:kor",
+        "lt:lit",
+        "lv:lav",
+        "nb:nob",
+        "nl:nld",
+        "no:nor",
+        "pl:pol",
+        "pt:por",
+        "ro:ron",
+        "ru:rus",
+        "sk:slk",
+        "sl:slv",
+        "sq:sqi",
+        "sr:srp",
+        "sv:swe",
+        "th:tha",
+        "tr:tur",
+        "uk:ukr",
+        "ur:urd",
+        "vi:vie",
+        "zh:zho",
+    ]
+)
+"""ISO 639-2/T, which MP4 wants; a language that is not here keeps its code, which Matroska takes."""
 _PROGRAMME_TIME_BASE = Fraction(1, PROGRAMME_RATE_HZ)
 
 
@@ -59,7 +112,7 @@ async def dub_media_file(
     make_session: Callable[[VirtualClock], DubbingSession],
     on_progress: Progress,
 ) -> DubbedFile:
-    """Write `target`: `source` with its first audio track dubbed and everything else copied.
+    """Write `target`: `source` with its first audio track dubbed, once for each language, and everything else copied.
 
     The file appears under its name only when it is complete.
 
@@ -144,7 +197,9 @@ class _Dubber:
             if suffix not in _AUDIO_ONLY
         }
         codec = _AUDIO_CODEC.get(suffix, "aac")
-        self._encoder: Any = output.add_stream(codec, rate=PROGRAMME_RATE_HZ, layout="stereo")
+        self._encoders = {
+            track: _audio_track(output, codec, dubbed.language) for track, dubbed in config.tracks.items()
+        }
         self._seconds = float(container.duration or 0) / 1_000_000
 
     async def run(self) -> DubbedFile:
@@ -153,14 +208,16 @@ class _Dubber:
         session.start()
         last = 0
         try:
-            async for position, block in dub_programme(session, clock, self._config, self._programme()):
-                self._encode(position, block.samples)
-                last = position + len(block.samples)
+            async for position, blocks in dub_tracks(session, clock, self._config, self._programme()):
+                for track, block in blocks.items():
+                    self._encode(self._encoders[track], position, block.samples)
+                    last = position + len(block.samples)
                 self._on_progress(last / PROGRAMME_RATE_HZ, max(self._seconds, last / PROGRAMME_RATE_HZ))
         finally:
             await session.aclose()
-        for packet in self._encoder.encode(None):
-            self._output.mux(packet)
+        for encoder in self._encoders.values():
+            for packet in encoder.encode(None):
+                self._output.mux(packet)
         if last == 0:
             raise InvalidInputError("IN has an audio track without any sound in it", remedy="Check the file.")
         return DubbedFile(last / PROGRAMME_RATE_HZ, len(self._copies))
@@ -190,13 +247,19 @@ class _Dubber:
         packet.stream = self._copies[packet.stream.index]
         self._output.mux(packet)
 
-    def _encode(self, position: int, samples: Samples) -> None:
+    def _encode(self, encoder: Any, position: int, samples: Samples) -> None:
         frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="stereo")
         frame.sample_rate = PROGRAMME_RATE_HZ
         frame.pts = position
         frame.time_base = _PROGRAMME_TIME_BASE
-        for packet in self._encoder.encode(frame):
+        for packet in encoder.encode(frame):
             self._output.mux(packet)
+
+
+def _audio_track(output: OutputContainer, codec: str, language: str) -> Any:
+    track: Any = output.add_stream(codec, rate=PROGRAMME_RATE_HZ, layout="stereo")
+    track.metadata["language"] = _TRACK_LANGUAGES.get(language, language)
+    return track
 
 
 def _placed(aligner: SampleAligner, frame: av.AudioFrame) -> Iterator[tuple[int, Samples]]:
