@@ -86,6 +86,8 @@ class JobHandler:
         try:
             health = self._dispatcher.health
             if not health.ready:
+                # Jobs are taken only once everything is loaded: an engine must be stuck.
+                self._replace_worker(health.detail)
                 raise refused(ErrorCode.MODEL_ERROR, f"{health.detail}. Try again later.", retryable=True)
             self._dispatcher.refuse(request)
         except RequestRefusedError as refusal:

@@ -121,11 +121,15 @@ class _Worker:
         sys.argv = sys.argv[:1]  # the SDK has options of its own, and reads them from there
         with _own_scaler(self._stop), _platform_key_only():
             runpod.serverless.start(self._config)
+        return self._exit_code
+
+    @property
+    def _exit_code(self) -> ExitCode:
         return ExitCode.CRASHED if self._config.get("refresh_worker") else ExitCode.DONE
 
     def _replace(self, reason: str) -> None:
         """Have RunPod replace this worker after the job: of a generator the SDK asks the configuration, not the answer."""
-        logger.error("the GPU's context seems broken, this worker asks to be replaced: %s", reason)
+        logger.error("only a new process can work again, this worker asks to be replaced: %s", reason)
         self._config["refresh_worker"] = True
 
     async def _stop(self, jobs: set[asyncio.Task[None]]) -> None:
@@ -136,12 +140,17 @@ class _Worker:
         if self._dispatcher is None:
             return
         # A thread inside an engine cannot be interrupted, and Python waits for threads: this bounds the wait.
-        watchdog = threading.Timer(self._drain.engines_s, _give_up, [self._drain.engines_s])
+        watchdog = threading.Timer(self._drain.engines_s, self._give_up)
         watchdog.daemon = True
         watchdog.start()
         await self._dispatcher.close()
         if jobs:
             await asyncio.wait(jobs, timeout=_STOPPED_JOB_S)
+
+    def _give_up(self) -> None:
+        logger.warning("an engine did not stop within %g s; leaving it behind", self._drain.engines_s)
+        logging.shutdown()
+        os._exit(self._exit_code)
 
 
 class _Scaler(rp_scale.JobScaler):
@@ -231,12 +240,6 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-
-
-def _give_up(waited_s: float) -> None:
-    logger.warning("an engine did not stop within %g s; leaving it behind", waited_s)
-    logging.shutdown()
-    os._exit(ExitCode.DONE)
 
 
 def _say(text: str) -> None:

@@ -203,12 +203,13 @@ async def test_a_bug_is_a_typed_result_too(desk: Desk, monkeypatch: pytest.Monke
     assert "ZeroDivisionError" in result.error.message
 
 
-async def test_a_worker_that_is_not_ready_says_so_and_that_it_may_pass():
+async def test_a_worker_whose_engines_are_not_ready_any_more_asks_to_be_replaced():
     desk = Desk()
     result = result_of(await elements(desk, job()))
     assert result.error is not None
     assert (result.error.code, result.error.retryable) == (ErrorCode.MODEL_ERROR, True)
     assert result.fragment_id == job()["input"]["fragment_id"]
+    assert desk.replaced == [desk.dispatcher.health.detail]
     await desk.dispatcher.close()
 
 
