@@ -48,11 +48,14 @@ class StsServer:
         self._settings = settings
         self._drain = drain or DrainLimits()
         self._exit_code = ExitCode.DONE
+        pipeline = Pipeline.from_settings(settings)
+        metrics = ServiceMetrics()
+        metrics.watch_stages(lambda: pipeline.counts)
         self._dispatcher = Dispatcher(
-            Pipeline.from_settings(settings),
+            pipeline,
             max_concurrency=settings.max_concurrency,
             queue_size=settings.queue_size,
-            metrics=ServiceMetrics(),
+            metrics=metrics,
         )
         app = create_app(self._dispatcher, api_keys=settings.api_keys, lifespan=self._lifespan)
         self._server = uvicorn.Server(

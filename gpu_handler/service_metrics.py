@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from livedub.sts.contract import StsResult
 
@@ -11,6 +16,20 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0)
 _STAGES = ("queue", "asr", "translation", "tts", "fit")
+
+
+class StageFigures(Protocol):
+    """What one stage has done so far, and what lies in it now."""
+
+    waiting: int
+    calls: int
+    items: int
+    refused: int
+    out_of_memory: int
+    idle_ns: int
+
+
+Stages = Callable[[], Mapping[str, StageFigures]]
 
 
 class ServiceMetrics:
@@ -44,6 +63,10 @@ class ServiceMetrics:
         self._waiting = Gauge("livedub_sts_waiting", "Fragments in the queue", registry=self._registry)
         self._running = Gauge("livedub_sts_running", "Fragments being worked on", registry=self._registry)
         self._ready = Gauge("livedub_sts_ready", "1 when every model is loaded", registry=self._registry)
+
+    def watch_stages(self, stages: Stages) -> None:
+        """Show the stages' own figures, asked anew at every scrape; call once."""
+        self._registry.register(_StageCollector(stages))
 
     def answered(self, result: StsResult, *, took_s: float, audio_ms: int) -> None:
         """Record one answer to a fragment that was accepted."""
@@ -80,3 +103,36 @@ class ServiceMetrics:
     def exposition(self) -> bytes:
         """The text that `GET /metrics` answers."""
         return generate_latest(self._registry)
+
+
+class _StageCollector(Collector):
+    """Batching as it is: items over calls is the mean batch."""
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+
+    def collect(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily("livedub_sts_stage_waiting", "Items in a stage's queue", labels=["stage"])
+        calls = CounterMetricFamily("livedub_sts_stage_calls", "Calls of a stage's engine", labels=["stage"])
+        items = CounterMetricFamily("livedub_sts_stage_items", "Items in these calls", labels=["stage"])
+        refused = CounterMetricFamily(
+            "livedub_sts_stage_refused", "Items not computed: too late for their deadline", labels=["stage"]
+        )
+        out_of_memory = CounterMetricFamily(
+            "livedub_sts_stage_out_of_memory", "Calls that ran out of memory", labels=["stage"]
+        )
+        idle = CounterMetricFamily(
+            "livedub_sts_stage_idle_seconds", "Time items waited while the engine was free", labels=["stage"]
+        )
+        for name, stage in self._stages().items():
+            waiting.add_metric([name], stage.waiting)
+            calls.add_metric([name], stage.calls)
+            items.add_metric([name], stage.items)
+            refused.add_metric([name], stage.refused)
+            out_of_memory.add_metric([name], stage.out_of_memory)
+            idle.add_metric([name], stage.idle_ns / 1e9)
+        yield from (waiting, calls, items, refused, out_of_memory, idle)
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing beforehand: the registry need not ask the stages to know the names."""
+        return iter(())
