@@ -81,8 +81,11 @@ class Dispatcher:
 
     @property
     def health(self) -> Health:
-        """Whether fragments are accepted, and what can be done with them."""
-        return self._health
+        """Whether fragments are accepted, and what can be done with them.
+
+        Ready services ask the pipeline again: an engine may have got stuck.
+        """
+        return self._pipeline.health() if self._health.ready else self._health
 
     async def load(self) -> None:
         """Load the models in a thread; until then every fragment is refused.
@@ -131,7 +134,7 @@ class Dispatcher:
         Raises:
             RequestRefusedError: UNSUPPORTED_LANGUAGE or QUEUE_FULL.
         """
-        check_languages(request, self._health.languages)
+        check_languages(request, self.health.languages)
         self.refuse_unread()
 
     async def run(

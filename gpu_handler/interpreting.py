@@ -54,6 +54,7 @@ class Interpreter:
         self._engines = engines
         self._stages = stages
         self._routes = routes
+        self._instant = engines.synthesizer.info.instant_estimates
         self._pool = ThreadPoolExecutor(_TEXT_THREADS, thread_name_prefix="sts-text")
 
     def close(self) -> None:
@@ -152,9 +153,11 @@ class Interpreter:
         return needed_tempo(candidate.natural_ms, task.heard.slot) > MAX_TEMPO
 
     async def _choose(self, task: LanguageJob, texts: Sequence[str]) -> Candidate:
-        """Weigh wordings in a thread: a voice's estimate may run a program."""
+        """Weigh wordings, in a thread where a voice's estimate may run a program."""
         started_s = time.monotonic()
         try:
+            if self._instant:
+                return self._weigh(task, texts)
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._weigh, task, texts)
         except Exception as error:  # engines raise whatever their libraries raise
             raise stage_error(Stage.TTS, error) from error

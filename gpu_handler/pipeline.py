@@ -75,6 +75,7 @@ class Pipeline:
         self._interpreter = Interpreter(engines, self._stages, self._routes)
         self._speaker = Speaker(self._stages, back_check=options.back_check)
         self._models: dict[str, str] = {}
+        self._fine = Health(ready=False)
         self._ready = False
 
     @classmethod
@@ -111,6 +112,7 @@ class Pipeline:
         self._routes.refresh()
         self._casting.load()
         self._models = self._named_models()
+        self._fine = Health(ready=True, models=self._models, languages=self.pairs())
         self._ready = True
 
     def close(self) -> None:
@@ -138,9 +140,7 @@ class Pipeline:
         if not self._ready:
             return Health(ready=False, models=self.models(), detail="models are loading")
         stuck = self._stuck()
-        if stuck:
-            return Health(ready=False, models=self.models(), detail=stuck)
-        return Health(ready=True, models=self.models(), languages=self.pairs())
+        return Health(ready=False, models=self.models(), detail=stuck) if stuck else self._fine
 
     async def process(
         self, request: StsRequest, on_partial: OnPartial | None = None, *, received_s: float | None = None

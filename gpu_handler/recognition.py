@@ -100,7 +100,11 @@ class Listener:
         return self._stages.tts.least_ns() + self._stages.fit.least_ns()
 
     def _believed(self, job: Job, recognition: Recognition, spans: Spans, slot: Slot, context: str) -> Heard:
-        verdict = judge(recognition, voice_ms=sum(end - start for start, end in spans))
+        verdict = judge(
+            recognition,
+            voice_ms=sum(end - start for start, end in spans),
+            fragment_ms=job.request.audio.duration_ms,
+        )
         if verdict is not Verdict.FINE:
             log.info("%s not dubbed: %s (%r)", job.request.fragment_id, verdict.value, recognition.text)
             return Heard(Recognition(text="", language=recognition.language), slot)

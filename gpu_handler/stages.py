@@ -328,14 +328,21 @@ class Stage(Generic[I, R]):
             dropped=dropped,
             on_out_of_memory=ran_out.append,
         )
+        whole: Settled[R] | None = None
+        ended_ns = begun_ns
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everybody who waits
             try:
                 for settled in settling:
                     ended_ns = time.monotonic_ns()
+                    if len(settled.indices) == len(batch):
+                        whole = settled  # the usual case: the loop is woken once for all that is to be done
+                        break
                     loop.call_soon_threadsafe(self._settled, batch, settled, begun_ns, ended_ns)
                     begun_ns = ended_ns
             finally:
-                loop.call_soon_threadsafe(self._finished, batch, started_ns, ran_out)
+                loop.call_soon_threadsafe(
+                    self._finished, batch, started_ns, ran_out, whole, begun_ns, ended_ns
+                )
 
     def _count_call(self, size: int) -> None:
         with self._counting:
@@ -364,7 +371,17 @@ class Stage(Generic[I, R]):
             if self._timing:
                 ticket.job.spend(self._timing, (ended_ns - started_ns) * part)
 
-    def _finished(self, batch: list[_Waiting[I]], started_ns: int, ran_out: list[int]) -> None:
+    def _finished(
+        self,
+        batch: list[_Waiting[I]],
+        started_ns: int,
+        ran_out: list[int],
+        whole: Settled[R] | None,
+        begun_ns: int,
+        ended_ns: int,
+    ) -> None:
+        if whole is not None:
+            self._settled(batch, whole, begun_ns, ended_ns)
         now_ns = time.monotonic_ns()
         self._started_ns.remove(started_ns)
         self._free_since_ns = now_ns

@@ -21,7 +21,7 @@ class EngineInfo:
     """Who an engine is: for `/health`, results and licence reports.
 
     `max_batch` is the most items that one call may carry. `commercial_use` is false where the licence of the model
-    forbids it.
+    forbids it. `instant_estimates`: a voice's `natural_duration_ms` is arithmetic, no thread is needed for it.
     """
 
     name: str
@@ -29,6 +29,7 @@ class EngineInfo:
     licence: str
     max_batch: int = 1
     commercial_use: bool = True
+    instant_estimates: bool = False
 
 
 @dataclass(frozen=True, slots=True)

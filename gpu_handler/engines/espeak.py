@@ -43,7 +43,9 @@ class EspeakSynthesizer:
     @property
     def info(self) -> EngineInfo:
         """Name, model and licence."""
-        return EngineInfo("espeak", "espeak-ng", "GPL-3.0-or-later (separate process)")
+        return EngineInfo(
+            "espeak", "espeak-ng", "GPL-3.0-or-later (separate process)", instant_estimates=True
+        )
 
     def load(self) -> None:
         """Check that the program is there by speaking a word."""

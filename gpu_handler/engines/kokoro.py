@@ -34,6 +34,7 @@ The model rounds each phoneme to whole frames of 25 ms, so pace does not follow 
 already 1.53, with up to a quarter of the words no longer understood. Beyond 1.2 stretching sounds better.
 """
 
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _LANGUAGE_OF_PREFIX = {"a": "en", "b": "en", "e": "es", "f": "fr", "i": "it", "p": "pt"}
 _FIRST_VOICES = ("af_heart", "em_alex", "ff_siwis", "if_sara", "pf_dora")
 _MS_PER_SYMBOL = 53.0
@@ -81,9 +82,14 @@ class KokoroSynthesizer:
         # waiting threads would otherwise spin and take the core from the other stages
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
-            str(home / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            str(home / "model.onnx"), options, providers=self._providers()
         )
         self.synthesize([Line("1, 2, 3, 4, 5, 6.", self._by_language["en"][0])])
+
+    def _providers(self) -> list[str]:
+        """Where the model runs: on the GPU if that is wanted and this build of the runtime can."""
+        on_gpu = self._settings.tts_device == "cuda" and _CUDA in onnxruntime.get_available_providers()
+        return [_CUDA, _CPU] if on_gpu else [_CPU]
 
     def close(self) -> None:
         """Free the model."""

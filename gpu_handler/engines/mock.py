@@ -15,8 +15,9 @@ import re
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -35,6 +36,9 @@ from gpu_handler.engines.base import (
 from gpu_handler.faults import Fault, FaultRule, FaultScript
 from gpu_handler.settings import StsSettings
 from livedub.audio.pcm import rms_dbfs
+
+I = TypeVar("I")  # noqa: E741 - an item
+R = TypeVar("R")
 
 _LANGUAGES = ("de", "en", "es", "fr", "it", "pt")
 _KEPT = 512
@@ -65,7 +69,9 @@ class _MockEngine:
         self.items = 0
         self.log: deque[MockCall] = deque(maxlen=_CALLS_LOGGED)
         self._name = name
-        self._info = EngineInfo("mock", "mock", "none", max_batch=settings.mock_max_batch)
+        self._info = EngineInfo(
+            "mock", "mock", "none", max_batch=settings.mock_max_batch, instant_estimates=True
+        )
         self._one_s, self._delay_s = cost_ms / 1000, delay_ms / 1000
         self._several = settings.mock_batch_cost
         self._faults = FaultScript.parse(settings.mock_script)
@@ -84,24 +90,27 @@ class _MockEngine:
         """Nothing to free; a call that takes its time ends at once."""
         self._closed.set()
 
-    def _take_time(self, items: int) -> None:
-        """Spend what a call costs, or fail as the script says.
+    def _work(self, answer: Callable[[I], R], batch: Sequence[I]) -> list[R]:
+        """Answer each item, in the time that the call costs, or fail as the script says.
 
         Raises:
             RuntimeError: a scripted crash, or memory that ran out.
         """
         started_s = time.monotonic()
         self.calls += 1
-        self.items += items
+        self.items += len(batch)
         rule = self._faults.rule_for_call(self._name, self.calls)
         try:
             if rule is not None:
                 self._fail(rule)
-            cost_s = self._one_s * (self._several if items > 1 else 1) + self._delay_s
-            if cost_s > 0:
-                self._closed.wait(cost_s)
+            answers = [answer(item) for item in batch]
+            cost_s = self._one_s * (self._several if len(batch) > 1 else 1) + self._delay_s
+            left_s = started_s + cost_s - time.monotonic()
+            if cost_s > 0 and left_s > 0:
+                self._closed.wait(left_s)
         finally:
-            self.log.append(MockCall(started_s, time.monotonic(), items))
+            self.log.append(MockCall(started_s, time.monotonic(), len(batch)))
+        return answers
 
     def _fail(self, rule: FaultRule) -> None:
         self._closed.wait(rule.wait_ms / 1000)
@@ -171,10 +180,10 @@ class MockTranscriber(_MockEngine):
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Recognition]:
         """Name each fragment; "auto" detects Spanish."""
-        self._take_time(len(batch))
-        return [self._hear(utterance.samples, utterance.language) for utterance in batch]
+        return self._work(self._hear, batch)
 
-    def _hear(self, samples: Samples, language: str) -> Recognition:
+    def _hear(self, utterance: Utterance) -> Recognition:
+        samples, language = utterance.samples, utterance.language
         text = f"mock fragment {self._booth.keep(samples)}"
         detected = language == "auto"
         return Recognition(
@@ -206,8 +215,7 @@ class MockTranslator(_MockEngine):
         for sentence in batch:
             if (sentence.source, sentence.target) not in self._pairs:
                 raise KeyError((sentence.source, sentence.target))
-        self._take_time(len(batch))
-        return [Translation(sentence.text) for sentence in batch]
+        return self._work(lambda sentence: Translation(sentence.text), batch)
 
 
 class MockSynthesizer(_MockEngine):
@@ -229,11 +237,10 @@ class MockSynthesizer(_MockEngine):
 
     def synthesize(self, batch: Sequence[Line]) -> list[Speech]:
         """The fragments again; the speed is ignored, there is nothing to fit."""
-        self._take_time(len(batch))
-        return [self._say(line.text) for line in batch]
+        return self._work(self._say, batch)
 
-    def _say(self, text: str) -> Speech:
-        samples = self._booth.find(text)
+    def _say(self, line: Line) -> Speech:
+        samples = self._booth.find(line.text)
         if self._tone:
             phase = np.arange(len(samples)) * (2 * np.pi * _TONE_HZ / ASR_SAMPLE_RATE_HZ)
             samples = (_TONE_LEVEL * np.sin(phase)).astype(np.float32)
