@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -35,8 +36,17 @@ from livedub.errors import ConfigurationError, MissingPrerequisiteError
 
 logger = logging.getLogger(__name__)
 
-Stop = Callable[[set[asyncio.Task[None]]], Awaitable[None]]
-"""Is given the jobs in hand, and returns when they and the engines have ended."""
+
+@dataclass(frozen=True, slots=True)
+class _Hooks:
+    """What happens when the loop asks for its first job, and when it is told to stop.
+
+    `stop` is given the jobs in hand, and returns when they and the engines have ended.
+    """
+
+    started: Callable[[], None]
+    stop: Callable[[set[asyncio.Task[None]]], Awaitable[None]]
+
 
 _JOBS_URL = "RUNPOD_WEBHOOK_GET_JOB"
 _LOG_LEVELS = ("RUNPOD_LOG_LEVEL", "RUNPOD_DEBUG_LEVEL")
@@ -82,13 +92,14 @@ def run_worker(read_settings: Callable[[], StsSettings]) -> ExitCode:
         asyncio.run(dispatcher.load())
     except (ConfigurationError, MissingPrerequisiteError) as error:
         logger.error("this worker cannot work, and tells every job so: %s", error)
-        _say(f"STS cannot work: {error}")
         refuse = refuse_all(str(error))
-        return _Worker(concurrency=1).serve(lambda _replace: refuse)
+        return _Worker(concurrency=1).serve(lambda _replace: refuse, f"STS cannot work: {error}")
     models = ", ".join(sorted(set(dispatcher.health.models.values())))
-    _say(f"STS ready for RunPod's jobs: {models}")
     worker = _Worker(dispatcher, concurrency=settings.runpod_concurrency or settings.max_concurrency)
-    return worker.serve(lambda replace: JobHandler(dispatcher, replace_worker=replace).handle)
+    return worker.serve(
+        lambda replace: JobHandler(dispatcher, replace_worker=replace).handle,
+        f"STS ready for RunPod's jobs: {models}",
+    )
 
 
 class _Worker:
@@ -106,8 +117,8 @@ class _Worker:
         self._drain = drain or DrainLimits()
         self._config: dict[str, Any] = {}
 
-    def serve(self, make_handler: Callable[[Callable[[str], None]], Handler]) -> ExitCode:
-        """Work until SIGTERM, or until the process must be replaced."""
+    def serve(self, make_handler: Callable[[Callable[[str], None]], Handler], said: str) -> ExitCode:
+        """Work until SIGTERM, or until the process must be replaced; `said` goes to stdout when it begins."""
         # The SDK runs its heartbeat in a process that would outlive a killed worker and speak for it.
         os.register_at_fork(after_in_child=partial(die_with_parent, signal.SIGKILL))
         # What it prints at DEBUG, its default, holds all that was said on the stream.
@@ -119,7 +130,7 @@ class _Worker:
             "concurrency_modifier": lambda _current: self._concurrency,
         }
         sys.argv = sys.argv[:1]  # the SDK has options of its own, and reads them from there
-        with _own_scaler(self._stop), _platform_key_only():
+        with _own_scaler(_Hooks(partial(_say, said), self._stop)), _platform_key_only():
             runpod.serverless.start(self._config)
         return self._exit_code
 
@@ -156,11 +167,11 @@ class _Worker:
 class _Scaler(rp_scale.JobScaler):
     """RunPod's scaler, woken by what happens instead of looking for it; see the module."""
 
-    def __init__(self, stop: Stop, config: dict[str, Any]) -> None:
+    def __init__(self, hooks: _Hooks, config: dict[str, Any]) -> None:
         super().__init__(config)
         self.current_concurrency = self.concurrency_modifier(self.current_concurrency)
         self.jobs_queue = asyncio.Queue(maxsize=self.current_concurrency)
-        self._stop = stop
+        self._hooks = hooks
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
 
@@ -184,6 +195,7 @@ class _Scaler(rp_scale.JobScaler):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.kill_worker)
+        self._hooks.started()
         async with rp_scale.AsyncClientSession() as session:
             told = asyncio.create_task(self._shutdown_event.wait())
             stopping = asyncio.create_task(self.monitor_stop_signals(session))
@@ -195,7 +207,7 @@ class _Scaler(rp_scale.JobScaler):
             await _cancel(*loops)
             while not self.jobs_queue.empty():
                 self._start_job(session, self.jobs_queue.get_nowait())
-            await self._stop(self._running)
+            await self._hooks.stop(self._running)
             await _cancel(stopping, told)
         for ended in loops:
             if not ended.cancelled():
@@ -215,10 +227,10 @@ class _Scaler(rp_scale.JobScaler):
 
 
 @contextlib.contextmanager
-def _own_scaler(stop: Stop) -> Iterator[None]:
+def _own_scaler(hooks: _Hooks) -> Iterator[None]:
     """Have the SDK build our scaler: it names its own in a module, and has no setting for another."""
     theirs = rp_scale.JobScaler
-    rp_scale.JobScaler = partial(_Scaler, stop)
+    rp_scale.JobScaler = partial(_Scaler, hooks)
     try:
         yield
     finally:

@@ -84,9 +84,10 @@ class StsServer:
         listener = _listen(self._settings.api_host, self._settings.api_port)
         host, port = listener.getsockname()[:2]
         self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        # uvicorn drains on these, then raises them again for whoever had them before: nobody must die of it then.
+        # uvicorn drains on these, then raises them again for whoever had them before: nobody must die of it then. And
+        # none that comes before uvicorn listens for them may be lost.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, self._server.handle_exit)
         with listener:
             self._server.run(sockets=[listener])
         return self._exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,9 @@ async def _serve(options: EmulatorOptions, listener: socket.socket) -> None:
         timeout_graceful_shutdown=_DRAIN_S,
     )
     server = _Server(config, list(endpoints.values()))
+    # uvicorn takes these only once it serves, and raises them again at the end for whoever had them before.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
     # Connections queue up in the listener from here on: who reads the line may connect at once.
     url = f"http://{_HOST}:{listener.getsockname()[1]}"
     ready = json.dumps({"event": "ready", "url": url, "endpoints": list(endpoints)})

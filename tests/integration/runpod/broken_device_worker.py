@@ -27,4 +27,4 @@ if __name__ == "__main__":
     dispatcher = Dispatcher(pipeline, max_concurrency=2, queue_size=2, metrics=ServiceMetrics())
     asyncio.run(dispatcher.load())
     worker = _Worker(dispatcher, concurrency=2)
-    sys.exit(worker.serve(lambda replace: JobHandler(dispatcher, replace_worker=replace).handle))
+    sys.exit(worker.serve(lambda replace: JobHandler(dispatcher, replace_worker=replace).handle, "STS ready"))

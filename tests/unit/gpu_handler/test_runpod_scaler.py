@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from runpod.serverless.modules import rp_scale
 
-from gpu_handler.runpod_worker import _own_scaler, _platform_key_only, _Scaler
+from gpu_handler.runpod_worker import _Hooks, _own_scaler, _platform_key_only, _Scaler
 
 BOUND_S = 10.0
 SLOTS = 2
@@ -80,6 +80,8 @@ async def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
 
 @pytest.fixture
 async def scaler(platform: Platform) -> AsyncIterator[_Scaler]:
+    started = asyncio.Event()
+
     async def stop(jobs: set[asyncio.Task[None]]) -> None:
         if jobs:
             await asyncio.wait(jobs)
@@ -87,9 +89,10 @@ async def scaler(platform: Platform) -> AsyncIterator[_Scaler]:
     async def no_stops(_session: Any) -> list[str]:
         return await asyncio.get_running_loop().create_future()
 
-    made = _Scaler(stop, {"concurrency_modifier": lambda _: SLOTS})
+    made = _Scaler(_Hooks(started.set, stop), {"concurrency_modifier": lambda _: SLOTS})
     made.jobs_fetcher, made.jobs_handler, made.stop_signals_fetcher = platform.fetch, platform.work, no_stops
     running = asyncio.create_task(made.run())
+    await asyncio.wait_for(started.wait(), BOUND_S)
     yield made
     made.kill_worker()
     platform.waiting.clear()
@@ -162,7 +165,7 @@ def test_the_sdk_gets_its_own_parts_back():
     async def stop(_jobs: set[asyncio.Task[None]]) -> None:
         """Nothing runs."""
 
-    with _own_scaler(stop):
+    with _own_scaler(_Hooks(lambda: None, stop)):
         assert isinstance(rp_scale.JobScaler({"concurrency_modifier": lambda _: 3}), _Scaler)
     assert rp_scale.JobScaler is theirs
 

@@ -6,11 +6,15 @@ from typing import cast
 
 import pytest
 
+from livedub.errors import ConfigurationError
 from local.control_plane import ControlPlane
 from local.media_servers.base import MediaServer
+from local.processes import ChildProcess
+from local.runpod.child import Emulator
 from local.stack import Stack, StackOptions, _together
 from media_edge.mediamtx.relay.settings import RelaySettings
 from media_edge.worker.agent.settings import AgentSettings
+from media_edge.worker.settings import WorkerSettings
 
 DEPLOYED = {
     "hook_api_url": "http://localhost:5601/_local/api/abc",
@@ -90,6 +94,22 @@ def test_no_profile_of_the_users_reaches_an_agent(stack: Stack):
     variables = stack.agent_env("agent-1")
     assert variables["AWS_ENDPOINT_URL"] == "http://localhost:5601"
     assert variables["AWS_PROFILE"] is None
+
+
+def test_agents_speak_to_the_queue_that_the_stack_started(stack: Stack, monkeypatch: pytest.MonkeyPatch):
+    stack.emulator = Emulator(cast("ChildProcess", None), "http://127.0.0.1:8791", KEY)
+    assert KEY not in repr(stack.emulator)
+    given(monkeypatch, stack.agent_env("agent-1"))
+    settings = WorkerSettings(input_url="rtmp://h/live/a/in", output_url="rtmp://h/live/a/out", stream_id="a")
+    assert settings.sts_url == "runpod://livedub-sts"
+    assert settings.sts_runpod_base_url == "http://127.0.0.1:8791/v2"
+    assert settings.sts_api_key.get_secret_value() == KEY
+
+
+def test_a_service_cannot_be_started_and_named(tmp_path: Path):
+    options = StackOptions(sts="runpod", sts_url="runpod://abc", server="nginx-rtmp")
+    with pytest.raises(ConfigurationError, match="--sts runpod"):
+        Stack(options, run_dir=tmp_path, log_dir=tmp_path, events_dir=tmp_path, on_event=lambda _event: None)
 
 
 def test_secrets_are_in_no_representation(stack: Stack):
