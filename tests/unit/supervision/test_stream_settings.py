@@ -125,6 +125,7 @@ def test_more_languages_are_named_shortly_or_in_full():
     assert parse({"more_targets": []}).chosen() == {"more_targets": []}
     assert output_names({"more_targets": whole}) == ["out", "out-fr", "out-de"]
     assert output_names({}) == ["out"]
+    assert output_names({"more_targets": "fr,de/anna"}) == ["out", "out-fr", "out-de"]
 
 
 def test_a_running_worker_takes_languages_over():

@@ -88,7 +88,8 @@ def _target(entry: Any) -> Any:
 
 def output_names(settings: Mapping[str, Any]) -> list[str]:
     """The outputs that a stream with these settings has: `out`, then `out-<language>` for each further language."""
-    more: Sequence[Mapping[str, Any]] = settings.get("more_targets") or ()
+    # A deployment's default settings come as they were written.
+    more: Sequence[Mapping[str, Any]] = read_more_targets(settings.get("more_targets") or [])
     return [output_name(), *(output_name(str(target["language"])) for target in more)]
 
 
