@@ -1,6 +1,7 @@
 """CPU of the stream worker against ffmpeg doing the same media work: `python tests/bench/bench_worker_cpu.py`.
 
-Four 720p30 streams with B-frames, speech over music (silence would flatter whoever encodes it least). The worker (mock STS, separation off, then on) and `ffmpeg -c:v copy -c:a aac`
+Four 720p30 streams with B-frames, speech over music (silence would flatter whoever encodes it least). The worker (mock
+STS; separation off, then on, then off with three languages more) and `ffmpeg -c:v copy -c:a aac`
 take turns on the same live streams; each turn is measured for the same time once everything runs. Prints JSON:
 CPU seconds per stream-second of each turn, medians, and the ratio, which is what to quote.
 """
@@ -28,6 +29,7 @@ from local.publisher import publisher_argv  # noqa: E402
 from local.rtmp_url import ffmpeg_play_args, ffmpeg_publish_args  # noqa: E402
 
 STREAMS = 4
+MORE_LANGUAGES = "fr,de,it"
 WARM_UP_S = 12.0
 
 
@@ -77,8 +79,9 @@ class Bench:
         spec = ProcessSpec("sts", [sys.executable, "-m", "gpu_handler", "serve"], env=env, cwd=REPOSITORY)
         await self._supervisor.start(spec, ready=http_ready(f"http://127.0.0.1:{self._sts_port}/health"))
 
-    async def worker_turn(self, separation: str, window_s: float) -> float:
-        return await self._turn([self._worker(number, separation) for number in range(STREAMS)], window_s)
+    async def worker_turn(self, separation: str, window_s: float, *, more: str = "") -> float:
+        specs = [self._worker(number, separation, more) for number in range(STREAMS)]
+        return await self._turn(specs, window_s)
 
     async def ffmpeg_turn(self, window_s: float) -> float:
         return await self._turn([self._ffmpeg(number) for number in range(STREAMS)], window_s)
@@ -91,13 +94,14 @@ class Bench:
             for process in running:
                 await self._supervisor.stop(process)
 
-    def _worker(self, number: int, separation: str) -> ProcessSpec:
+    def _worker(self, number: int, separation: str, more: str) -> ProcessSpec:
         env = {
             "WORKER_STREAM_ID": f"s{number}",
             "WORKER_INPUT_URL": self._server.play_url(f"s{number}", "in"),
             "WORKER_OUTPUT_URL": self._server.publish_url(f"s{number}", "out"),
             "STS_SERVICE_URL": f"http://127.0.0.1:{self._sts_port}",
             "WORKER_SOURCE_LANGUAGE": "es",
+            "WORKER_MORE_TARGETS": more,
             "WORKER_DELAY_MS": "4000",
             "WORKER_STS_BUDGET_MS": "1000",
             "WORKER_SEPARATION": separation,
@@ -115,7 +119,12 @@ class Bench:
 
 
 async def run(rounds: int, window_s: float) -> dict[str, object]:
-    turns: dict[str, list[float]] = {"worker": [], "ffmpeg": [], "worker_separating": []}
+    turns: dict[str, list[float]] = {
+        "worker": [],
+        "ffmpeg": [],
+        "worker_separating": [],
+        "worker_languages": [],
+    }
     with tempfile.TemporaryDirectory(prefix="livedub-bench-") as name:
         folder = Path(name)
         rtmp_port, http_port, sts_port = free_ports(3)
@@ -129,6 +138,9 @@ async def run(rounds: int, window_s: float) -> dict[str, object]:
                 turns["worker"].append(await bench.worker_turn("off", window_s))
                 turns["ffmpeg"].append(await bench.ffmpeg_turn(window_s))
                 turns["worker_separating"].append(await bench.worker_turn("dfn3", window_s))
+                turns["worker_languages"].append(
+                    await bench.worker_turn("off", window_s, more=MORE_LANGUAGES)
+                )
             await server.stop()
     medians = {kind: statistics.median(values) for kind, values in turns.items()}
     return {
@@ -140,6 +152,9 @@ async def run(rounds: int, window_s: float) -> dict[str, object]:
         },
         "median": {kind: round(value, 4) for kind, value in medians.items()},
         "worker_over_ffmpeg": round(medians["worker"] / medians["ffmpeg"], 2),
+        "language_adds_share_of_a_core": round(
+            (medians["worker_languages"] - medians["worker"]) / len(MORE_LANGUAGES.split(",")), 4
+        ),
         "separation_adds_share_of_a_core": round(medians["worker_separating"] - medians["worker"], 4),
     }
 
