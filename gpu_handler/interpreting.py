@@ -18,15 +18,20 @@ from gpu_handler.engines.registry import Engines
 from gpu_handler.guards import is_believable
 from gpu_handler.language_job import LanguageJob
 from gpu_handler.languages import PIVOT, LanguageRoutes
-from gpu_handler.quality import consistency, terms
+from gpu_handler.quality import consistency, spoken_numbers, terms
 from gpu_handler.quality.brevity import MAX_TEMPO, Candidate, choose, needed_tempo
-from gpu_handler.stage_errors import stage_error
+from gpu_handler.stage_errors import StageError, stage_error
 from gpu_handler.stage_set import StageSet
-from livedub.sts.contract import Stage
+from livedub.sts.contract import ErrorCode, Stage
 
 log = logging.getLogger(__name__)
 
 _SHORTEST_BREVITY = 2
+_DOUBTFUL = 2.0
+"""Penalty of one wrong figure, unit, date or term: reason enough to hear another translator."""
+
+_UNUSABLE = 1_000.0
+_SHOWN = 80
 _TEXT_THREADS = 2
 
 
@@ -40,11 +45,12 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A text to translate, and what was said before it in the same language."""
+    """A text to translate, and what was said before it in the same language; `pivoted` goes through English."""
 
     text: str
     language: str
     context: str = ""
+    pivoted: bool = False
 
 
 class Interpreter:
@@ -77,17 +83,14 @@ class Interpreter:
         if spoken:
             task.to_translation.passed()
             task.to_tts.near()
-            texts = [terms.post_edit(spoken, task.glossary, source=task.source, target=task.language)]
-        elif origin is not None:
-            texts = await self._translate(task, origin)
-        else:
-            task.to_translation.passed()
-            if task.language in recognition.translations:
-                return Wording(
-                    ""
-                )  # the recogniser's translation is not to be believed, and there is no other
-            raise self._routes.unsupported(task.source, task.language)
-        return await self._fitting(task, origin, texts)
+            edited = terms.post_edit(spoken, task.glossary, source=task.source, target=task.language)
+            return await self._fitting(task, origin, [_localised(task, edited)], translated=False)
+        if origin is not None:
+            return await self._fitting(task, origin, await self._translate(task, origin), translated=True)
+        task.to_translation.passed()
+        if task.language in recognition.translations:
+            return Wording("")  # the recogniser's translation is not to be believed, and there is no other
+        raise self._routes.unsupported(task.source, task.language)
 
     def _from_speech(self, task: LanguageJob) -> str:
         """The recogniser's own translation, empty where there is none to be believed."""
@@ -104,6 +107,8 @@ class Interpreter:
         english = recognition.translations.get(PIVOT, "")
         if self._routes.has_text_pair(PIVOT, task.language) and is_believable(english, recognition.text):
             return _Origin(english, PIVOT)
+        if self._routes.is_pivoted(task.source, task.language):
+            return _Origin(recognition.text, task.source, task.heard.context, pivoted=True)
         return None
 
     async def _translate(self, task: LanguageJob, origin: _Origin, brevity: int = 0) -> list[str]:
@@ -114,39 +119,77 @@ class Interpreter:
         restored = [terms.restore(text, protected) for text in translated]
         whole = [one.text for one in restored if not one.lost]
         if whole:
-            return _distinct(whole)
+            return _distinct([_localised(task, text) for text in whole])
         log.info("%s lost terms: %s", task.name, ", ".join(restored[0].lost))
         plain = await self._ask(task, origin, origin.text, brevity)
-        return _distinct(
-            [terms.post_edit(text, task.glossary, source=source, target=target) for text in plain]
-        )
+        edited = (terms.post_edit(text, task.glossary, source=source, target=target) for text in plain)
+        return _distinct([_localised(task, text) for text in edited])
 
     async def _ask(self, task: LanguageJob, origin: _Origin, text: str, brevity: int) -> list[str]:
-        sentence = Sentence(text, origin.language, task.language, origin.context, brevity)
+        if origin.pivoted:
+            english = await self._stages.translation.run(
+                task.job,
+                Sentence(text, origin.language, PIVOT, origin.context),
+                rest_ns=self._stages.translation.least_ns() + self._rest_ns(),
+                approach=task.to_translation,
+            )
+            origin = _Origin(english.text, PIVOT)
+            text = english.text
         task.to_tts.over()
         translation = await self._stages.translation.run(
             task.job,
-            sentence,
-            rest_ns=self._stages.tts.least_ns() + self._stages.fit.least_ns(),
+            Sentence(text, origin.language, task.language, origin.context, brevity),
+            rest_ns=self._rest_ns(),
             approach=task.to_translation,
             on_answer=task.to_tts.near,
         )
         return [translation.text, *translation.alternatives]
 
-    async def _fitting(self, task: LanguageJob, origin: _Origin | None, texts: list[str]) -> Wording:
-        """The best wording that needs no hurry; shorter ones are asked for where there is none."""
+    def _rest_ns(self) -> int:
+        """The least time from a wording to an answer."""
+        return self._stages.tts.least_ns() + self._stages.fit.least_ns()
+
+    async def _fitting(
+        self, task: LanguageJob, origin: _Origin | None, texts: list[str], *, translated: bool
+    ) -> Wording:
+        """The best wording that needs no hurry; others are asked for where there is none.
+
+        Raises:
+            StageError: no wording can be used.
+        """
         chosen = await self._choose(task, texts)
+        if origin is not None:
+            try:
+                chosen = await self._improved(task, origin, texts, chosen, translated=translated)
+            except StageError as error:
+                log.info("%s: no other wording: %s", task.name, error)
+        if chosen.penalty >= _UNUSABLE:
+            raise StageError(
+                Stage.TRANSLATION,
+                ErrorCode.MODEL_ERROR,
+                f"the translation into {task.language} ran away: {chosen.text[:_SHOWN]!r}.",
+                retryable=False,
+            )
+        return Wording(chosen.text, chosen.natural_ms)
+
+    async def _improved(
+        self, task: LanguageJob, origin: _Origin, texts: list[str], chosen: Candidate, *, translated: bool
+    ) -> Candidate:
+        """A wording at least as good, from the translator or from shorter translations."""
+        if not translated and chosen.penalty >= _DOUBTFUL:
+            # the recogniser knows no glossary and writes figures as it hears them
+            texts = _distinct([*texts, *await self._translate(task, origin)])
+            chosen = await self._choose(task, texts)
         brevity = 0
-        shortens = origin is not None and self._engines.translator.shortens
-        while shortens and self._hurries(task, chosen) and brevity < _SHORTEST_BREVITY:
+        while (
+            self._engines.translator.shortens and brevity < _SHORTEST_BREVITY and self._hurries(task, chosen)
+        ):
             brevity += 1
-            assert origin is not None  # noqa: S101 - shortens says so
-            shorter = await self._translate(task, origin, brevity)
             known = len(texts)
-            texts = _distinct([*texts, *shorter])
+            texts = _distinct([*texts, *await self._translate(task, origin, brevity)])
             if len(texts) > known:
                 chosen = await self._choose(task, texts)
-        return Wording(chosen.text, chosen.natural_ms)
+        return chosen
 
     @staticmethod
     def _hurries(task: LanguageJob, candidate: Candidate) -> bool:
@@ -158,19 +201,21 @@ class Interpreter:
         try:
             if self._instant:
                 return self._weigh(task, texts)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._weigh, task, texts)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, self._weigh, task, texts)
         except Exception as error:  # engines raise whatever their libraries raise
             raise stage_error(Stage.TTS, error) from error
         finally:
             task.job.spend("tts_ms", time.monotonic() - started_s)
 
     def _weigh(self, task: LanguageJob, texts: Sequence[str]) -> Candidate:
-        """The first where nothing speaks against it, else the best of all."""
+        """The first where nothing speaks against it, else the best of those that can be used at all."""
         best = self._candidate(task, texts[0])
         if len(texts) == 1 or (best.penalty == 0 and not self._hurries(task, best)):
             return best
-        others = (self._candidate(task, text) for text in texts[1:])
-        return choose([best, *others], task.heard.slot, MAX_TEMPO)
+        candidates = [best, *(self._candidate(task, text) for text in texts[1:])]
+        usable = [candidate for candidate in candidates if candidate.penalty < _UNUSABLE]
+        return choose(usable, task.heard.slot, MAX_TEMPO) if usable else best
 
     def _candidate(self, task: LanguageJob, text: str) -> Candidate:
         problems = consistency.check(
@@ -179,8 +224,15 @@ class Interpreter:
         if problems:
             found = ", ".join(f"{problem.kind.value} {problem.what}" for problem in problems)
             log.info("%s: %s (%r)", task.name, found, text)
+        penalty = consistency.penalty(problems)
+        if any(problem.unusable for problem in problems):
+            penalty += _UNUSABLE
         natural_ms = self._engines.synthesizer.natural_duration_ms(text, voice=task.voice) if text else 0
-        return Candidate(text, natural_ms, consistency.penalty(problems))
+        return Candidate(text, natural_ms, penalty)
+
+
+def _localised(task: LanguageJob, text: str) -> str:
+    return spoken_numbers.localise(text, task.heard.recognition.text, task.source, task.language)
 
 
 def _distinct(texts: Sequence[str]) -> list[str]:

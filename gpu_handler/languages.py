@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from gpu_handler.engines.registry import Engines
 from gpu_handler.stage_errors import StageError
-from livedub.sts.contract import ErrorCode, Stage, StsRequest
+from livedub.sts.contract import ErrorCode, Stage
 
 AUTO = "auto"
 UNDETERMINED = "und"
@@ -25,6 +25,7 @@ class LanguageRoutes:
         self._engines = engines
         self._text_pairs: frozenset[tuple[str, str]] = frozenset()
         self._pairs: Pairs = {}
+        self._from_any: frozenset[str] = frozenset()
 
     def refresh(self) -> None:
         """Ask the engines anew: some know their languages only when they are loaded."""
@@ -36,6 +37,7 @@ class LanguageRoutes:
             for source in sorted(engines.transcriber.languages())
             if (targets := tuple(target for target in speakable if self._reaches(source, target)))
         }
+        self._from_any = frozenset(target for targets in self._pairs.values() for target in targets)
 
     @property
     def pairs(self) -> Pairs:
@@ -59,20 +61,23 @@ class LanguageRoutes:
         needed = any(target == PIVOT or not self.has_text_pair(source, target) for target in targets)
         return frozenset({PIVOT}) if needed else frozenset()
 
-    def check(self, request: StsRequest) -> None:
-        """Refuse a target that cannot be reached.
+    def is_pivoted(self, source: str, target: str) -> bool:
+        """Whether the translator gets from one to the other through English only."""
+        return (
+            not self.has_text_pair(source, target)
+            and self.has_text_pair(source, PIVOT)
+            and self.has_text_pair(PIVOT, target)
+        )
+
+    def check(self, source: str, target: str) -> None:
+        """Refuse a language that cannot be reached; `source` may be "auto".
 
         Raises:
             StageError: UNSUPPORTED_LANGUAGE, naming what can.
         """
-        source = request.config.source_language
-        if source == AUTO:
-            known = {target for targets in self._pairs.values() for target in targets}
-        else:
-            known = set(self._pairs.get(source, ()))
-        for target in request.config.targets:
-            if target.language not in known:
-                raise self.unsupported(source, target.language)
+        known = self._from_any if source == AUTO else self._pairs.get(source, ())
+        if target not in known:
+            raise self.unsupported(source, target)
 
     def unsupported(self, source: str, target: str) -> StageError:
         """The error that says so and lists what there is."""
@@ -89,6 +94,7 @@ class LanguageRoutes:
         spoken = self.speech_targets(source)
         return (
             self.has_text_pair(source, target)
+            or self.is_pivoted(source, target)
             or target in spoken
             or (PIVOT in spoken and self.has_text_pair(PIVOT, target))
         )

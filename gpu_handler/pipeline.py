@@ -40,6 +40,7 @@ from livedub.sts.contract import (
     StsError,
     StsRequest,
     StsResult,
+    Target,
 )
 
 log = logging.getLogger(__name__)
@@ -186,36 +187,38 @@ class Pipeline:
         targets = job.request.config.targets
         if not self._ready:
             raise StageError(Stage.INPUT, ErrorCode.MODEL_ERROR, "models are still loading.", retryable=True)
-        self._routes.check(job.request)
-        voices = [self._casting.cast(target, job.request.stream_id) for target in targets]
-        to_translation = [Approach(self._stages.translation) for _ in targets]
-        to_tts = [Approach(self._stages.tts) for _ in targets]
+        refused: dict[str, StageError] = {}
+        accepted = [cast for target in targets if (cast := self._accept(job, target, refused)) is not None]
+        if not accepted:
+            raise refused[targets[0].language]
+        to_translation = [Approach(self._stages.translation) for _ in accepted]
+        to_tts = [Approach(self._stages.tts) for _ in accepted]
         try:
             heard = await self._listener.hear(job, to_translation)
-            partials = Partials(job, on_partial, [target.language for target in targets])
-            outcomes = await _together(
-                [
-                    self._one_language(
-                        LanguageJob(
-                            job,
-                            heard,
-                            target,
-                            voice,
-                            terms.glossary_of(job.request.config.glossary, target.glossary),
-                            translation_approach,
-                            tts_approach,
-                        ),
-                        partials,
-                    )
-                    for target, voice, translation_approach, tts_approach in zip(
-                        targets, voices, to_translation, to_tts, strict=True
-                    )
-                ]
-            )
+            partials = Partials(job, on_partial, [target.language for target, _ in accepted])
+            tasks = [
+                LanguageJob(job, heard, target, voice, self._glossary(job, target), *approaches)
+                for (target, voice), *approaches in zip(accepted, to_translation, to_tts, strict=True)
+            ]
+            done = await _together([self._one_language(task, partials) for task in tasks])
         finally:
             for approach in (*to_translation, *to_tts):
                 approach.over()
-        return self._result(job, heard, outcomes)
+        outcomes = refused | dict(zip((task.language for task in tasks), done, strict=True))
+        return self._result(job, heard, [outcomes[target.language] for target in targets])
+
+    def _accept(self, job: Job, target: Target, refused: dict[str, StageError]) -> tuple[Target, str] | None:
+        """A target and its voice; one that is not possible costs the others nothing."""
+        try:
+            self._routes.check(job.request.config.source_language, target.language)
+            return target, self._casting.cast(target, job.request.stream_id)
+        except StageError as refusal:
+            refused[target.language] = refusal
+            return None
+
+    @staticmethod
+    def _glossary(job: Job, target: Target) -> dict[str, str]:
+        return terms.glossary_of(job.request.config.glossary, target.glossary)
 
     async def _one_language(self, task: LanguageJob, partials: Partials) -> Dub | StageError:
         """A language that fails leaves the others alone."""

@@ -29,6 +29,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.calls: list[dict[str, object]] = []
         self.on_call: Callable[[], object] = lambda: None
+        self.described = INFO
         self.loads = 0
         self.closes = 0
         self.most_at_once = 0
@@ -37,7 +38,7 @@ class FakeEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return INFO
+        return self.described
 
     def load(self) -> None:
         self.loads += 1
@@ -86,6 +87,7 @@ class FakeTranscriber(FakeEngine):
 
     def _hear(self, utterance: Utterance) -> Recognition:
         self.record(
+            terms=utterance.terms,
             samples=len(utterance.samples),
             language=utterance.language,
             translate_to=utterance.translate_to,
@@ -102,39 +104,53 @@ class FakeTranscriber(FakeEngine):
 
 
 class FakeTranslator(FakeEngine):
-    def pairs(self) -> frozenset[tuple[str, str]]:
-        return frozenset({("en", "es"), ("es", "en"), ("es", "fr")})
+    """`answer` makes the translation; `shortens` is what it says about itself."""
 
-    @property
-    def shortens(self) -> bool:
-        return False
+    def __init__(self) -> None:
+        super().__init__()
+        self.shortens = False
+        self.known = {("en", "es"), ("es", "en"), ("es", "fr")}
+        self.answer: Callable[[Sentence], Translation] = lambda sentence: Translation(
+            f"{sentence.text} [{sentence.source}-{sentence.target}]"
+        )
+
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        return frozenset(self.known)
 
     def translate(self, batch: Sequence[Sentence]) -> list[Translation]:
         return [self._translate(sentence) for sentence in batch]
 
     def _translate(self, sentence: Sentence) -> Translation:
-        self.record(text=sentence.text, source=sentence.source, target=sentence.target)
-        return Translation(f"{sentence.text} [{sentence.source}-{sentence.target}]")
+        self.record(
+            text=sentence.text,
+            source=sentence.source,
+            target=sentence.target,
+            context=sentence.context,
+            brevity=sentence.brevity,
+        )
+        return self.answer(sentence)
 
 
 class FakeSynthesizer(FakeEngine):
     def __init__(self) -> None:
         super().__init__()
         self.samples: Samples = np.full(24_000, 0.2, dtype=np.float32)
+        self.natural_ms: Callable[[str], int] = lambda _: 1_000
+        self.say: Callable[[Line], Samples] = lambda _: self.samples
 
     def voices(self) -> dict[str, tuple[str, ...]]:
         return {"en": ("en/one", "en/two"), "es": ("es/one",), "fr": ("fr/one",)}
 
     def natural_duration_ms(self, text: str, *, voice: str) -> int:
-        del text, voice
-        return 1_000
+        del voice
+        return self.natural_ms(text)
 
     def synthesize(self, batch: Sequence[Line]) -> list[Speech]:
         return [self._say(line) for line in batch]
 
     def _say(self, line: Line) -> Speech:
-        self.record(text=line.text, voice=line.voice, speed=line.speed)
-        return Speech(self.samples, 24_000, line.speed)
+        self.record(text=line.text, voice=line.voice, speed=line.speed, seed=line.seed)
+        return Speech(self.say(line), 24_000, line.speed)
 
 
 class FakeEngines:

@@ -155,7 +155,9 @@ async def test_speech_is_not_translated_by_ear_for_a_target_that_text_can_reach(
 async def test_other_targets_are_reached_through_english(pipeline: Pipeline, fakes: FakeEngines):
     result = await pipeline.process(request(1, "es", source="de"))
     assert result.dubs[0].translated_text == "good evening everyone [en-es]"
-    assert fakes.translator.calls == [{"text": "good evening everyone", "source": "en", "target": "es"}]
+    assert [(call["text"], call["source"], call["target"]) for call in fakes.translator.calls] == [
+        ("good evening everyone", "en", "es")
+    ]
 
 
 async def test_an_unbelievable_translation_gives_way_to_the_text_translator(
