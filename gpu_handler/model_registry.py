@@ -7,8 +7,10 @@ never used: see `Model.is_pinned`.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -65,9 +67,10 @@ class ModelFile(_Entry):
 
 
 class Pin(_Entry):
-    """What `fetch --pin` measured: the source it came from and its files."""
+    """What `fetch --pin` measured: the source it came from, the commit that a hub had there, and its files."""
 
     source: str
+    commit: str = Field(default="", pattern=r"^([0-9a-f]{40})?$")
     files: tuple[ModelFile, ...] = Field(min_length=1)
 
 
@@ -139,7 +142,10 @@ class Model(_Entry):
                 f"{PINS_PATH.name} pins {pin.source}, the registry names {self.source}.",
                 remedy="Remove the pin and run `livedub models fetch --pin` again.",
             )
-        return self.model_copy(update={"files": pin.files, "checked": "pinned"})
+        hub = self.hub
+        if hub is not None and pin.commit:  # a branch goes on; what was measured stays at its commit
+            hub = hub.model_copy(update={"revision": pin.commit})
+        return self.model_copy(update={"files": pin.files, "checked": "pinned", "hub": hub})
 
 
 class ModelRegistry(_Entry):
@@ -220,19 +226,23 @@ def write_pin(path: Path, name: str, pin: Pin) -> None:
     Raises:
         ConfigurationError: the file cannot be written.
     """
-    pins = {**read_pins(path), name: pin}
-    kept = {
-        key: {
-            "source": value.source,
-            "files": [file.model_dump(exclude={"parts"}) for file in value.files],
-        }
-        for key, value in sorted(pins.items())
-    }
     partial = path.with_name(f"{path.name}.new")
     try:
-        partial.write_text(json.dumps(kept, indent=2) + "\n")
-        partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # held for one small write: two fetches may pin at once
+            pins = {**read_pins(path), name: pin}
+            kept = {key: _wire(value) for key, value in sorted(pins.items())}
+            partial.write_text(json.dumps(kept, indent=2) + "\n")
+            partial.replace(path)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be written: {error}", remedy="Pin models in a checkout of the repository."
         ) from error
+
+
+def _wire(pin: Pin) -> dict[str, object]:
+    files = [file.model_dump(exclude={"parts"}) for file in pin.files]
+    return {"source": pin.source, **({"commit": pin.commit} if pin.commit else {}), "files": files}

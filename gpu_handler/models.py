@@ -164,6 +164,7 @@ def _bring(name: str, model: Model, scratch: Path, folder: Path, say: Say) -> No
 def _download(name: str, model: Model, partial: Path, built: Path, say: Say) -> tuple[Path, Model]:
     """What a hub or Coqui holds, checked, moved to `built`; and the model, now pinned."""
     files = partial / "files"
+    commit = ""
     if model.hub is not None:
         patterns = tuple(file.path for file in model.files) or model.hub.include
         commit = fetch_from_hub(model.hub, patterns, files, size_bytes=model.size_bytes)
@@ -177,7 +178,7 @@ def _download(name: str, model: Model, partial: Path, built: Path, say: Say) -> 
     if model.is_pinned:
         _check(name, model, files)
     else:
-        model = _pin(name, model, files, say)
+        model = _pin(name, model, files, commit, say)
     for file in model.files:
         target = built / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +201,7 @@ def _check(name: str, model: Model, files: Path) -> None:
             )
 
 
-def _pin(name: str, model: Model, files: Path, say: Say) -> Model:
+def _pin(name: str, model: Model, files: Path, commit: str, say: Say) -> Model:
     found = tuple(
         ModelFile(
             path=path.relative_to(files).as_posix(), size_bytes=path.stat().st_size, sha256=sha256_of(path)
@@ -213,7 +214,7 @@ def _pin(name: str, model: Model, files: Path, say: Say) -> Model:
             f"model {name}: its source holds none of the files it should.",
             remedy="Check gpu_handler/models.json.",
         )
-    pin = Pin(source=model.source, files=found)
+    pin = Pin(source=model.source, commit=commit, files=found)
     pinned = model.pinned(pin)
     model_registry.write_pin(model_registry.PINS_PATH, name, pin)
     model_registry.registry.cache_clear()

@@ -135,9 +135,23 @@ def test_pinning_measures_and_the_pin_holds_from_then_on(
         "config.json": hashlib.sha256(CONFIG).hexdigest(),
         "model.bin": hashlib.sha256(WEIGHTS).hexdigest(),
     }
+    assert pins["tiny"].commit == COMMIT
     assert models.is_complete("tiny", tmp_path / "home")
     hub.files["model.bin"] = WEIGHTS[::-1]
     with pytest.raises(MissingPrerequisiteError, match="another sha256"):
+        models.fetch(["tiny"], tmp_path / "elsewhere", say=silent)
+
+
+def test_a_pinned_branch_is_fetched_at_the_commit_that_was_measured(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    use(monkeypatch, tiny=unpinned("main"))
+    models.fetch(["tiny"], tmp_path / "home", pin=True, say=silent)
+    source = models.registry().model("tiny").hub
+    assert source is not None
+    assert source.revision == COMMIT
+    hub.commit = COMMIT[::-1]
+    with pytest.raises(MissingPrerequisiteError, match="answered with commit"):
         models.fetch(["tiny"], tmp_path / "elsewhere", say=silent)
 
 
@@ -212,6 +226,17 @@ def test_a_pin_of_a_model_that_the_registry_pins_itself_is_refused():
     pin = Pin(source=model.source, files=model.files)
     with pytest.raises(ConfigurationError, match="pins already"):
         ModelRegistry(models={"tiny": model}).with_pins({"tiny": pin})
+
+
+def test_pins_written_at_once_are_all_kept(tmp_path: Path):
+    path = tmp_path / "models-hub.json"
+    pins = [Pin.model_validate({"source": str(n), "files": [file("a", b"a")]}) for n in range(16)]
+    writers = [threading.Thread(target=write_pin, args=(path, pin.source, pin)) for pin in pins]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(20)
+    assert set(read_pins(path)) == {pin.source for pin in pins}
 
 
 def test_pins_are_kept_sorted_beside_each_other(tmp_path: Path):
