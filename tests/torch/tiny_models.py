@@ -51,6 +51,7 @@ _SPREAD = 0.35
 
 
 _END_BIAS = 2.0
+"""So that some sentences end before the length limit ends them."""
 
 
 def train_pieces(folder: Path) -> Path:
@@ -68,12 +69,30 @@ def train_pieces(folder: Path) -> Path:
     return folder / "pieces.model"
 
 
-def build_marian(folder: Path, pieces: Path, *, seed: int = 0) -> Path:
-    """A Marian model as OPUS-MT publishes them: source.spm, target.spm, vocab.json, config, weights."""
+def build_marian(
+    folder: Path,
+    pieces: Path,
+    *,
+    seed: int = 0,
+    vocabulary: int = 0,
+    end_bias: float = _END_BIAS,
+    **shape: Any,
+) -> Path:
+    """A Marian model as OPUS-MT publishes them: source.spm, target.spm, vocab.json, config, weights.
+
+    Args:
+        folder: to write; must not exist.
+        pieces: the SentencePiece model of both languages.
+        seed: of the weights.
+        vocabulary: pad it to so many words.
+        end_bias: how likely a sentence ends at any word; far below zero it never does.
+        shape: anything of MarianConfig that is to be larger than tiny.
+    """
     folder.mkdir(parents=True)
     for name in ("source.spm", "target.spm"):
         shutil.copy(pieces, folder / name)
-    names = ["</s>", "<unk>", *_plain(pieces), "<pad>"]
+    names = ["</s>", "<unk>", *_plain(pieces)]
+    names += [f"filler{number}" for number in range(len(names), vocabulary - 1)] + ["<pad>"]
     (folder / "vocab.json").write_text(json.dumps({name: number for number, name in enumerate(names)}))
     tokenizer = MarianTokenizer(
         vocab=str(folder / "vocab.json"),
@@ -89,12 +108,10 @@ def build_marian(folder: Path, pieces: Path, *, seed: int = 0) -> Path:
         forced_eos_token_id=None,
         decoder_start_token_id=len(names) - 1,
         scale_embedding=True,
-        init_std=_SPREAD,
-        **_SHAPE,
+        **{"init_std": _SPREAD, **_SHAPE, **shape},
     )
     model = MarianMTModel(config)
-    # so that sentences end before the length limit does it
-    model.final_logits_bias[0, 0] = _END_BIAS
+    model.final_logits_bias[0, 0] = end_bias
     model.save_pretrained(folder)
     return folder
 
