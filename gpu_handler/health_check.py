@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -49,10 +50,8 @@ def is_healthy(port: int, commands: Iterable[list[str]]) -> bool:
 
 def _running(proc: Path = Path("/proc")) -> Iterator[list[str]]:
     for path in proc.glob("[0-9]*/cmdline"):
-        try:
+        with suppress(OSError):  # it ended meanwhile
             yield path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:  # it ended meanwhile
-            continue
 
 
 def main() -> int:
