@@ -135,11 +135,12 @@ class FakeSynthesizer(FakeEngine):
     def __init__(self) -> None:
         super().__init__()
         self.samples: Samples = np.full(24_000, 0.2, dtype=np.float32)
+        self.extra_voices: dict[str, tuple[str, ...]] = {}
         self.natural_ms: Callable[[str], int] = lambda _: 1_000
         self.say: Callable[[Line], Samples] = lambda _: self.samples
 
     def voices(self) -> dict[str, tuple[str, ...]]:
-        return {"en": ("en/one", "en/two"), "es": ("es/one",), "fr": ("fr/one",)}
+        return {"en": ("en/one", "en/two"), "es": ("es/one",), "fr": ("fr/one",)} | self.extra_voices
 
     def natural_duration_ms(self, text: str, *, voice: str) -> int:
         del voice

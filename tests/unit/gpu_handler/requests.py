@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
+
 import numpy as np
 
 from livedub.audio.codec import encode_audio
 from livedub.sts.contract import Audio, AudioFormat, SpeechSpan, StsConfig, StsRequest
 
 RATE_HZ = 16_000
+BOUND_S = 10.0
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Let the event loop run until something is true."""
+    give_up_s = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < give_up_s, "it never came true"
+        await asyncio.sleep(0.001)
 
 
 def clip(milliseconds: int = 2_000, audio_format: AudioFormat = AudioFormat.FLAC) -> Audio:

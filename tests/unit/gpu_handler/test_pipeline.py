@@ -4,63 +4,27 @@ import asyncio
 import base64
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from gpu_handler.pipeline import Pipeline
-from livedub.audio.codec import decode_audio, encode_audio
+from livedub.audio.codec import decode_audio
 from livedub.errors import ConfigurationError
 from livedub.sts.contract import (
-    Audio,
     AudioFormat,
     ErrorCode,
     PartialKind,
     SpeechSpan,
     Stage,
     Status,
-    StsConfig,
     StsPartial,
-    StsRequest,
     StsResult,
     Target,
 )
 from tests.unit.gpu_handler.fake_engines import WAIT_S, FakeEngines
-
-RATE_HZ = 16_000
-
-
-def clip(milliseconds: int = 2_000, audio_format: AudioFormat = AudioFormat.FLAC) -> Audio:
-    time_s = np.arange(RATE_HZ * milliseconds // 1000) / RATE_HZ
-    return encode_audio((0.3 * np.sin(2 * np.pi * 220 * time_s)).astype(np.float32), RATE_HZ, audio_format)
-
-
-def request(
-    number: int = 1,
-    *targets: str,
-    source: str = "es",
-    audio: Audio | None = None,
-    deadline_ms: int = 10_000,
-    speech: tuple[SpeechSpan, ...] = (),
-    **config: object,
-) -> StsRequest:
-    return StsRequest(
-        fragment_id=f"stream/1/{number}",
-        stream_id="stream",
-        generation=1,
-        sequence_number=number,
-        deadline_ms=deadline_ms,
-        audio=audio or clip(),
-        speech=speech,
-        config=StsConfig.model_validate(
-            {
-                "source_language": source,
-                "targets": [{"language": target} for target in targets or ("en",)],
-                **config,
-            }
-        ),
-    )
+from tests.unit.gpu_handler.requests import clip, eventually, request
 
 
 @pytest.fixture
@@ -74,14 +38,6 @@ def pipeline(fakes: FakeEngines) -> Iterator[Pipeline]:
     ready.load()
     yield ready
     ready.close()
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    for _ in range(2_000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never came true")
 
 
 def failed_with(result: StsResult, code: ErrorCode, stage: Stage) -> str:

@@ -13,7 +13,7 @@ from gpu_handler.stage_errors import StageError
 from gpu_handler.stages import Approach, Stage
 from livedub.sts.contract import ErrorCode
 from livedub.sts.contract import Stage as StageName
-from tests.unit.gpu_handler.requests import request
+from tests.unit.gpu_handler.requests import eventually, request
 
 BOUND_S = 10.0
 
@@ -53,13 +53,6 @@ async def stage(engine: Engine, **options: object) -> AsyncIterator[Stage[str, s
 
 def job(number: int = 1, *, stream: str = "stream", deadline_ms: int = 60_000) -> Job:
     return Job(request(number, stream=stream, deadline_ms=deadline_ms), time.monotonic())
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + BOUND_S
-    while not condition():
-        assert time.monotonic() < give_up_s, "it never came true"
-        await asyncio.sleep(0.001)
 
 
 async def hold(engine: Engine, working: Stage[str, str]) -> asyncio.Task[str]:
@@ -297,7 +290,11 @@ async def test_the_engine_s_time_is_booked_once_per_fragment(engine: Engine):
 
 async def test_lanes_work_side_by_side(engine: Engine):
     both = threading.Barrier(2)
-    engine.fail = lambda _: both.wait(BOUND_S) and None
+
+    def fail(_: Sequence[str]) -> None:
+        both.wait(BOUND_S)
+
+    engine.fail = fail
     async with stage(engine, lanes=2) as working:
         assert await asyncio.gather(working.run(job(1), "a"), working.run(job(2), "b")) == ["A", "B"]
 
