@@ -59,7 +59,7 @@ async def test_the_languages_of_one_fragment_share_calls(fakes: FakeEngines):
 
 async def test_streams_share_calls_and_keep_their_own_answers():
     settings = StsSettings(
-        profile="mock", mock_asr_ms=15, mock_mt_ms=5, mock_tts_ms=15, mock_max_batch=8, gather_ms=10
+        profile="mock", mock_asr_ms=60, mock_mt_ms=5, mock_tts_ms=60, mock_max_batch=8, gather_ms=10
     )
     pipeline = Pipeline.from_settings(settings)
     pipeline.load()

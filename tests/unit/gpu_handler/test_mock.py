@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from gpu_handler.engines.base import EngineInfo
-from gpu_handler.engines.mock import MockBooth
+from gpu_handler.engines.base import EngineInfo, Sentence
+from gpu_handler.engines.mock import MockBooth, MockTranslator
 from gpu_handler.engines.registry import build_engines
 from gpu_handler.faults import Fault, FaultRule, FaultScript
 from gpu_handler.pipeline import Pipeline
@@ -141,7 +142,10 @@ def test_a_script_is_read_in_order():
     assert FaultScript.parse("").rule_for(1) is None
 
 
-@pytest.mark.parametrize("script", ["3", "x:error", "3:explode", "3-:error", "-3:error", "3:delay:fast"])
+@pytest.mark.parametrize(
+    "script",
+    ["3", "x:error", "3:explode", "3-:error", "-3:error", "3:delay:fast", "*:oom%101", "*:oom%", "*:oom:5%2"],
+)
 def test_a_wrong_rule_is_named(script: str):
     with pytest.raises(ConfigurationError, match="STS_MOCK_SCRIPT"):
         FaultScript.parse(script)
@@ -186,3 +190,58 @@ async def test_many_fragments_at_once_keep_their_own_audio():
     for clip, result in zip(clips, results, strict=True):
         assert result.dubs[0].audio is not None
         assert np.allclose(decode_audio(result.dubs[0].audio), clip, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("items", "costs_ms"), [(1, 30), (2, 60), (8, 60)], ids=["one", "two", "a full batch"]
+)
+def test_a_call_costs_what_is_set_and_is_logged(items: int, costs_ms: int):
+    settings = StsSettings(profile="mock", mock_mt_ms=30, mock_batch_cost=2.0, mock_max_batch=8)
+    engine = MockTranslator(settings)
+    assert engine.info.max_batch == 8
+    engine.translate([Sentence("hola", "es", "en")] * items)
+    (call,) = engine.log
+    assert call.ended_s - call.started_s >= costs_ms / 1_000
+    assert (call.items, engine.calls, engine.items) == (items, 1, items)
+
+
+def test_closing_ends_a_call_that_takes_its_time():
+    engine = MockTranslator(StsSettings(profile="mock", mock_mt_ms=60_000))
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(engine.translate, [Sentence("hola", "es", "en")])
+        engine.close()
+        assert work.result(timeout=10)
+
+
+def test_calls_fail_as_the_script_says():
+    engine = MockTranslator(StsSettings(profile="mock", mock_script="1:crash,2-3:oom,4:hang:40,2:error"))
+    sentence = [Sentence("hola", "es", "en")]
+    with pytest.raises(RuntimeError, match="crash"):
+        engine.translate(sentence)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            engine.translate(sentence)
+    started_s = time.monotonic()
+    assert engine.translate(sentence)[0].text == "hola"
+    assert time.monotonic() - started_s >= 0.04
+    assert engine.calls == 4
+
+
+def test_a_share_strikes_about_that_share_and_always_the_same():
+    script = FaultScript.parse("*:error%10,*:crash%0.5")
+    struck = [number for number in range(10_000) if script.rule_for(number, f"s/1/{number}")]
+    assert 900 < len(struck) < 1_100
+    assert struck == [number for number in range(10_000) if script.rule_for(number, f"s/1/{number}")]
+    other = [number for number in range(10_000) if script.rule_for(number, f"t/1/{number}")]
+    assert struck != other, "streams do not fail together"
+    calls = [number for number in range(10_000) if script.rule_for_call("synthesizer", number)]
+    assert 20 < len(calls) < 90
+
+
+def test_fragments_and_calls_have_rules_of_their_own():
+    script = FaultScript.parse("*:oom,*:delay:20")
+    rule, call_rule = script.rule_for(1), script.rule_for_call("transcriber", 1)
+    assert rule is not None
+    assert rule.fault is Fault.DELAY
+    assert call_rule is not None
+    assert call_rule.fault is Fault.OOM

@@ -283,9 +283,11 @@ async def test_the_engine_s_time_is_booked_once_per_fragment(engine: Engine):
     async with stage(engine, max_batch=4, gather_ms=30) as working:
         coming, one = Approach(working), job()
         coming.near(4)
+        started_s = time.monotonic()
         await asyncio.gather(*(working.run(one, str(n), approach=coming) for n in range(4)))
+        took_ms = (time.monotonic() - started_s) * 1_000
         assert [len(call) for call in engine.calls] == [4]
-        assert 40 <= one.timings.tts_ms < 80
+        assert 40 <= one.timings.tts_ms <= took_ms
 
 
 async def test_lanes_work_side_by_side(engine: Engine):
