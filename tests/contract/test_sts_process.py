@@ -177,7 +177,7 @@ class TestServe:
         ("env", "says"),
         [
             ({"STS_API_PORT": "99999"}, "STS_API_PORT"),
-            ({"STS_PROFILE": "gpu"}, "STS_PROFILE"),
+            ({"STS_PROFILE": "tpu"}, "STS_PROFILE"),
             ({"STS_MOCK_SCRIPT": "nonsense", "STS_PROFILE": "mock"}, "STS_MOCK_SCRIPT"),
         ],
     )
