@@ -58,6 +58,13 @@ def test_good_audio_becomes_mono_at_the_recogniser_s_rate(
     assert np.sqrt(np.mean(samples**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
 
 
+def test_tags_in_another_encoding_do_not_matter():
+    data = flac(FRAGMENT_MS)
+    assert b"encoder=Lavf" in data
+    latin = data.replace(b"encoder=Lavf", b"encoder=Lav\xe9", 1)
+    assert len(read_audio(wire(latin))) == ASR_SAMPLE_RATE_HZ * FRAGMENT_MS // 1_000
+
+
 @given(st.integers(0, len(flac(FRAGMENT_MS)) - 1))
 def test_flac_cut_anywhere_is_never_half_a_fragment(length: int):
     is_sound_or_refused(wire(flac(FRAGMENT_MS)[: max(1, length)]))

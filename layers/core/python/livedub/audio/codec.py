@@ -85,7 +85,8 @@ def _decode_flac(data: bytes, sample_rate_hz: int, most_samples: int) -> Samples
     blocks: list[Samples] = []
     count = 0
     try:
-        with av.open(io.BytesIO(data), "r", format="flac") as container:
+        # Tags in another encoding than UTF-8 are nobody's concern here.
+        with av.open(io.BytesIO(data), "r", format="flac", metadata_errors="replace") as container:
             stream = container.streams.audio[0]
             if not stream.rate:
                 raise InvalidInputError(
