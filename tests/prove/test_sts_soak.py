@@ -8,30 +8,33 @@ from typing import Any
 
 import pytest
 
-from tests.prove.sts_soak import soak
+from tests.prove.sts_soak import IN_FLIGHT, STREAMS, soak
 
 MINUTES = float(os.environ.get("LIVEDUB_SOAK_MINUTES", "10"))
 SHORT_S = 20.0
-TROUBLE = ("poison", "crash", "out_of_memory", "stall")
+TROUBLE = ("poison", "crash", "out_of_memory", "stall", "long_stall")
+MOST_THREADS = 24
+MOST_DESCRIPTORS = 2 * STREAMS * IN_FLIGHT + 24
+"""Both ends of every connection that the callers may need, and some that are just closing."""
 
 
-def holds(figures: dict[str, Any], growth_mb: float) -> None:
+def holds(figures: dict[str, Any], *, growth_mb: float, dubbed: float) -> None:
     assert figures["wrong"] == []
     outcomes = figures["outcomes"]
     assert sum(outcomes.values()) == figures["fragments"]
-    assert outcomes["success"] > figures["fragments"] * 0.7
+    assert outcomes["success"] > figures["fragments"] * dubbed
     assert outcomes["left"] > 0
-    assert all(figures["trouble"][kind] > 0 for kind in TROUBLE), figures["trouble"]
+    assert sum(figures["trouble"].values()) >= 10
     assert figures["memory"]["growth_mb"] < growth_mb
-    for counted in ("threads", "descriptors"):
+    for counted, most in (("threads", MOST_THREADS), ("descriptors", MOST_DESCRIPTORS)):
         seen = figures[counted]
-        assert seen["most_in_the_last_quarter"] <= seen["most_in_the_second_quarter"] + 8, counted
+        assert seen["most_in_the_last_quarter"] <= seen["before"] + most, counted
         assert seen["after"] <= seen["before"] + 4, counted
 
 
 @pytest.mark.slow
 async def test_it_lives_through_seconds_of_trouble():
-    holds(await soak(SHORT_S), growth_mb=16)
+    holds(await soak(SHORT_S), growth_mb=16, dubbed=0.5)
 
 
 @pytest.mark.prove
@@ -39,4 +42,5 @@ async def test_it_lives_through_seconds_of_trouble():
 async def test_it_lives_through_minutes_of_trouble(keep: Callable[[str, dict[str, Any]], None]):
     figures = await soak(MINUTES * 60)
     keep("sts_soak", figures)
-    holds(figures, growth_mb=8)
+    holds(figures, growth_mb=8, dubbed=0.7)
+    assert all(figures["trouble"][kind] > 0 for kind in TROUBLE), figures["trouble"]
