@@ -53,7 +53,7 @@ def build(home: Path) -> Path:
         pieces,
         vocabulary=65_001,
         end_bias=-10_000.0,
-        init_std=0.02,
+        pair=None,
         d_model=512,
         encoder_layers=6,
         decoder_layers=6,

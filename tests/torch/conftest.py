@@ -16,6 +16,13 @@ from gpu_handler.settings import StsSettings
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_*.py"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test comes first pays for the libraries' imports and for building every model."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(400))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def offline() -> Iterator[None]:
     """No model library may reach for a network: connecting and looking up names are errors."""
@@ -45,7 +52,7 @@ def models_home(tmp_path_factory: pytest.TempPathFactory, pieces: Path) -> Path:
 
     home = tmp_path_factory.mktemp("models")
     tiny.build_marian(home / "opus-mt-en-es", pieces, seed=1)
-    tiny.build_marian(home / "opus-mt-es-en", pieces, seed=2)
+    tiny.build_marian(home / "opus-mt-es-en", pieces, seed=2, pair=("es", "en"))
     tiny.build_m2m100(home / "m2m100-418m", pieces)
     tiny.build_nllb(home / "nllb-200-distilled-600m", pieces)
     for model in list(home.iterdir()):
@@ -68,5 +75,7 @@ def voices_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(models_home: Path, voices_home: Path) -> StsSettings:
-    """Exact arithmetic, so that two libraries can be compared token by token."""
-    return StsSettings(mt_model_dir=models_home, coqui_model_dir=voices_home, mt_compute_type="float32")
+    """Exact arithmetic, so that two libraries can be compared; one thread, the models are too small to share."""
+    return StsSettings(
+        mt_model_dir=models_home, coqui_model_dir=voices_home, mt_compute_type="float32", cpu_threads=1
+    )
