@@ -22,6 +22,7 @@ from gpu_handler.quality import consistency, spoken_numbers, terms
 from gpu_handler.quality.brevity import MAX_TEMPO, Candidate, choose, needed_tempo
 from gpu_handler.stage_errors import StageError, stage_error
 from gpu_handler.stage_set import StageSet
+from gpu_handler.stream_tempos import StreamTempos
 from livedub.sts.contract import ErrorCode, Stage
 
 log = logging.getLogger(__name__)
@@ -56,10 +57,13 @@ class _Origin:
 class Interpreter:
     """Finds the wording of each language of a fragment."""
 
-    def __init__(self, engines: Engines, stages: StageSet, routes: LanguageRoutes) -> None:
+    def __init__(
+        self, engines: Engines, stages: StageSet, routes: LanguageRoutes, tempos: StreamTempos
+    ) -> None:
         self._engines = engines
         self._stages = stages
         self._routes = routes
+        self._tempos = tempos
         self._instant = engines.synthesizer.info.instant_estimates
         self._pool = ThreadPoolExecutor(_TEXT_THREADS, thread_name_prefix="sts-text")
 
@@ -84,7 +88,8 @@ class Interpreter:
             task.to_translation.passed()
             task.to_tts.near()
             edited = terms.post_edit(spoken, task.glossary, source=task.source, target=task.language)
-            return await self._fitting(task, origin, [_localised(task, edited)], translated=False)
+            text = _localised(task, edited, _Origin(recognition.text, task.source))
+            return await self._fitting(task, origin, [text], translated=False)
         if origin is not None:
             return await self._fitting(task, origin, await self._translate(task, origin), translated=True)
         task.to_translation.passed()
@@ -119,11 +124,11 @@ class Interpreter:
         restored = [terms.restore(text, protected) for text in translated]
         whole = [one.text for one in restored if not one.lost]
         if whole:
-            return _distinct([_localised(task, text) for text in whole])
+            return _distinct([_localised(task, text, origin) for text in whole])
         log.info("%s lost terms: %s", task.name, ", ".join(restored[0].lost))
         plain = await self._ask(task, origin, origin.text, brevity)
         edited = (terms.post_edit(text, task.glossary, source=source, target=target) for text in plain)
-        return _distinct([_localised(task, text) for text in edited])
+        return _distinct([_localised(task, text, origin) for text in edited])
 
     async def _ask(self, task: LanguageJob, origin: _Origin, text: str, brevity: int) -> list[str]:
         if origin.pivoted:
@@ -198,24 +203,27 @@ class Interpreter:
     async def _choose(self, task: LanguageJob, texts: Sequence[str]) -> Candidate:
         """Weigh wordings, in a thread where a voice's estimate may run a program."""
         started_s = time.monotonic()
+        # no faster than its neighbour's tempo allows, where another wording is there for nothing
+        max_tempo = max(1.0, min(MAX_TEMPO, self._tempos.near(task).high))
         try:
             if self._instant:
-                return self._weigh(task, texts)
+                return self._weigh(task, texts, max_tempo)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, self._weigh, task, texts)
+            return await loop.run_in_executor(self._pool, self._weigh, task, texts, max_tempo)
         except Exception as error:  # engines raise whatever their libraries raise
             raise stage_error(Stage.TTS, error) from error
         finally:
             task.job.spend("tts_ms", time.monotonic() - started_s)
 
-    def _weigh(self, task: LanguageJob, texts: Sequence[str]) -> Candidate:
+    def _weigh(self, task: LanguageJob, texts: Sequence[str], max_tempo: float) -> Candidate:
         """The first where nothing speaks against it, else the best of those that can be used at all."""
         best = self._candidate(task, texts[0])
-        if len(texts) == 1 or (best.penalty == 0 and not self._hurries(task, best)):
+        comfortable = needed_tempo(best.natural_ms, task.heard.slot) <= max_tempo
+        if len(texts) == 1 or (best.penalty == 0 and comfortable):
             return best
         candidates = [best, *(self._candidate(task, text) for text in texts[1:])]
         usable = [candidate for candidate in candidates if candidate.penalty < _UNUSABLE]
-        return choose(usable, task.heard.slot, MAX_TEMPO) if usable else best
+        return choose(usable, task.heard.slot, max_tempo) if usable else best
 
     def _candidate(self, task: LanguageJob, text: str) -> Candidate:
         problems = consistency.check(
@@ -231,8 +239,8 @@ class Interpreter:
         return Candidate(text, natural_ms, penalty)
 
 
-def _localised(task: LanguageJob, text: str) -> str:
-    return spoken_numbers.localise(text, task.heard.recognition.text, task.source, task.language)
+def _localised(task: LanguageJob, text: str, origin: _Origin) -> str:
+    return spoken_numbers.localise(text, origin.text, origin.language, task.language)
 
 
 def _distinct(texts: Sequence[str]) -> list[str]:

@@ -30,6 +30,7 @@ from gpu_handler.stage_errors import StageError
 from gpu_handler.stage_set import StageSet
 from gpu_handler.stages import Approach, StageCounts
 from gpu_handler.stream_memory import StreamMemory
+from gpu_handler.stream_tempos import StreamTempos
 from livedub.audio.resample import resample
 from livedub.sts.contract import (
     Dub,
@@ -73,8 +74,9 @@ class Pipeline:
         self._casting = Casting(engines.synthesizer, options.voice_registry)
         memory = StreamMemory(context_characters=options.context_characters)
         self._listener = Listener(self._stages, self._routes, memory)
-        self._interpreter = Interpreter(engines, self._stages, self._routes)
-        self._speaker = Speaker(self._stages, back_check=options.back_check)
+        tempos = StreamTempos()
+        self._interpreter = Interpreter(engines, self._stages, self._routes, tempos)
+        self._speaker = Speaker(self._stages, tempos, back_check=options.back_check)
         self._models: dict[str, str] = {}
         self._fine = Health(ready=False)
         self._ready = False

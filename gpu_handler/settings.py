@@ -176,7 +176,7 @@ class StsSettings(BaseSettings):
     )
 
     gather_ms: float = Field(
-        default=5.0,
+        default=2.0,
         ge=0,
         le=30,
         description="Time a free engine waits at most for fragments of other streams that are about to come.",

@@ -10,12 +10,11 @@ from gpu_handler.fit import plan_tempo
 from gpu_handler.interpreting import Wording
 from gpu_handler.language_job import LanguageJob
 from gpu_handler.quality.back_check import similarity
-from gpu_handler.quality.tempo_memory import TempoMemory
 from gpu_handler.stage_errors import StageError
 from gpu_handler.stage_set import LaidIn, Spoken, StageSet
+from gpu_handler.stream_tempos import StreamTempos
 from livedub.audio.resample import resample
 from livedub.sts.contract import Dub, ErrorCode, Stage
-from livedub.timeline.isochrony import TempoRange
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +28,14 @@ class Speaker:
 
     Args:
         stages: where voices and fitting work.
+        tempos: of the dubs before.
         back_check: recognise every dub and compare it with what it was to say.
     """
 
-    def __init__(self, stages: StageSet, *, back_check: bool = False) -> None:
+    def __init__(self, stages: StageSet, tempos: StreamTempos, *, back_check: bool = False) -> None:
         self._stages = stages
         self._back_check = back_check
-        self._tempos = TempoMemory()
+        self._tempos = tempos
 
     async def dub(self, task: LanguageJob, wording: Wording) -> Dub:
         """Speak a wording in its source's time.
@@ -46,33 +46,15 @@ class Speaker:
         if not wording.text.strip():
             task.to_tts.over()
             return Dub(language=task.language, translated_text="")
-        plan = plan_tempo(wording.natural_ms, task.heard.slot, neighbours=self._neighbours(task))
-        self._learn(task, plan.tempo)
+        plan = plan_tempo(wording.natural_ms, task.heard.slot, neighbours=self._tempos.near(task))
+        self._tempos.learn(task, plan.tempo)
         laid_in = await self._render(task, wording, plan.tts_speed)
-        self._learn(task, laid_in.tempo)
+        self._tempos.learn(task, laid_in.tempo)
         return Dub(
             language=task.language,
             translated_text=wording.text,
             audio=laid_in.audio,
             tempo=round(laid_in.tempo, 4),
-        )
-
-    def _neighbours(self, task: LanguageJob) -> TempoRange:
-        """Tempos near the dub before; asked again after synthesis, when that one's own may be known better."""
-        return self._tempos.allowed(
-            task.job.stream,
-            task.language,
-            sequence_number=task.job.request.sequence_number,
-            now_s=task.job.received_s,
-        )
-
-    def _learn(self, task: LanguageJob, tempo: float) -> None:
-        self._tempos.learn(
-            task.job.stream,
-            task.language,
-            tempo,
-            sequence_number=task.job.request.sequence_number,
-            now_s=task.job.received_s,
         )
 
     async def _render(self, task: LanguageJob, wording: Wording, speed: float) -> LaidIn:
@@ -90,7 +72,7 @@ class Speaker:
                 wording.text,
                 wording.natural_ms,
                 task.heard.slot,
-                self._neighbours(task),
+                self._tempos.near(task),
                 task.job.request.audio.format,
             )
             laid_in = await self._stages.fit.run(task.job, spoken)
