@@ -121,12 +121,12 @@ def measure(fragments: int = 240, runs: int = 3) -> dict[str, Any]:
         rows = [asyncio.run(measure_level(streams, fragments)) for _ in range(runs)]
         rows.sort(key=lambda row: row["overhead_ms"]["p95"])
         levels.append({**rows[runs // 2], "p95_of_every_run_ms": [row["overhead_ms"]["p95"] for row in rows]})
-    flac = asyncio.run(measure_level(16, fragments, AudioFormat.FLAC))
     return {
         "what": "pipeline overhead over its engines",
         "machine": machine(),
         "levels": levels,
-        "flac": flac,
+        "heavy": asyncio.run(measure_level(64, fragments, least_per_s=HEAVY_PER_S)),
+        "flac": asyncio.run(measure_level(64, fragments, AudioFormat.FLAC)),
     }
 
 
