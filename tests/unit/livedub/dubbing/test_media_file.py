@@ -194,3 +194,14 @@ async def test_a_container_of_one_track_takes_one_language(tmp_path: Path):
     with pytest.raises(InvalidInputError, match="container"):
         await dub_media_file(source, tmp_path / "out.wav", settings, make_session, lambda *_: None)
     assert files_in(tmp_path) == ["in.wav"]
+
+
+async def test_tags_in_an_old_encoding_are_no_obstacle(tmp_path: Path):
+    source = make(tmp_path / "in.mp3", video=False)
+    plain = source.read_bytes()
+    # ID3v2.3, one TIT2 frame that says UTF-8 and holds Latin-1.
+    text = b"\x03caf\xe9"
+    frame = b"TIT2" + len(text).to_bytes(4, "big") + b"\x00\x00" + text
+    source.write_bytes(b"ID3\x03\x00\x00\x00\x00\x00" + bytes([len(frame)]) + frame + plain)
+    await dub(source, tmp_path / "out.mkv")
+    assert len(audio_of(tmp_path / "out.mkv")) > 7 * RATE

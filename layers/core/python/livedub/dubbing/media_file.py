@@ -152,7 +152,7 @@ def _appearing_when_complete(source: Path, target: Path) -> Generator[Path]:
 
 def _open_input(source: Path) -> InputContainer:
     try:
-        container = av.open(str(source), "r")
+        container = av.open(str(source), "r", metadata_errors="replace")
     except (FFmpegError, OSError) as error:
         raise InvalidInputError(
             f"IN {source} cannot be read: {error}", remedy="Give a media file."
