@@ -2,10 +2,14 @@
 
 What may go wrong with a fragment is known beforehand or noted when it happens, so every answer can be judged: a
 fragment that nothing befell must be dubbed, whoever shared its batches.
+
+`python -m tests.prove.sts_soak SECONDS` prints the figures as JSON: a process of its own, because pytest keeps every log
+record of a test and would look like a leak.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import gc
@@ -342,3 +346,15 @@ def _range(values: list[int], before: int, after: int) -> dict[str, int]:
         "most_in_the_last_quarter": max(values[-quarter:]),
         "after": after,
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("--seed", type=int, default=4)
+    options = parser.parse_args()
+    print(json.dumps(asyncio.run(soak(options.seconds, seed=options.seed))))  # noqa: T201 - its output
+
+
+if __name__ == "__main__":
+    main()
