@@ -78,9 +78,7 @@ def compare_video(source: Recording, output: Recording) -> VideoComparison | Non
         <= output.end_ns + _SAME_MOMENT_NS
     ]
     first_matched = pairs[0][0]
-    due = list(
-        dropwhile(lambda index: index < first_matched and not source.video[index].keyframe, covered)
-    )
+    due = list(dropwhile(lambda index: index < first_matched and not source.video[index].keyframe, covered))
     counts = _Counts.of(source.video, output.video, pairs, offsets)
     deviations = [abs(output.video[j].pts_ns - source.video[i].pts_ns - offsets[i]) for i, j in pairs]
     return VideoComparison(
