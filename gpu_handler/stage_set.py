@@ -79,6 +79,7 @@ class StageSet:
             self._transcribe,
             timing="asr_ms",
             max_batch=engines.transcriber.info.max_batch,
+            lanes=engines.transcriber.info.lanes,
             gather_ms=gather_ms,
         )
         self.translation: Stage[Sentence, Translation] = Stage(
@@ -86,6 +87,7 @@ class StageSet:
             self._translate,
             timing="translation_ms",
             max_batch=engines.translator.info.max_batch,
+            lanes=engines.translator.info.lanes,
             gather_ms=gather_ms,
             upstream=self.asr,
         )
@@ -94,6 +96,7 @@ class StageSet:
             self._synthesize,
             timing="tts_ms",
             max_batch=engines.synthesizer.info.max_batch,
+            lanes=engines.synthesizer.info.lanes,
             gather_ms=gather_ms,
             upstream=self.translation,
         )

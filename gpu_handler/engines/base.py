@@ -2,7 +2,7 @@
 
 Recognisers, translators and voices work on batches of up to `EngineInfo.max_batch` items; one that cannot batch says 1
 and gets lists of one. A call answers every item in order or raises once for all: which item was to blame is found
-out by its caller, who runs them singly. Calls of one engine never overlap.
+out by its caller, who runs them singly. At most `EngineInfo.lanes` calls of one engine overlap.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ASR_SAMPLE_RATE_HZ = 16_000
 class EngineInfo:
     """Who an engine is: for `/health`, results and licence reports.
 
-    `max_batch` is the most items that one call may carry. `commercial_use` is false where the licence of the model
+    `max_batch` is the most items that one call may carry, `lanes` the most calls at the same time. `commercial_use` is false where the licence of the model
     forbids it. `instant_estimates`: a voice's `natural_duration_ms` is arithmetic, no thread is needed for it.
     """
 
@@ -30,6 +30,7 @@ class EngineInfo:
     max_batch: int = 1
     commercial_use: bool = True
     instant_estimates: bool = False
+    lanes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Who goes next, who cannot make it, how large a batch may be, who is to blame: rules without threads or clocks."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def take_all(queue: StageQueue[Ticket], limit: int) -> list[list[Ticket]]:
     return batches
 
 
-def of_stream(stream: str, waiting: Sequence[Ticket]) -> list[Ticket]:
+def of_stream(stream: Hashable, waiting: Sequence[Ticket]) -> list[Ticket]:
     return [ticket for ticket in waiting if ticket.stream == stream]
 
 
