@@ -10,6 +10,7 @@ from livedub import __version__
 from livedub.cli.demo import demo
 from livedub.cli.dub import dub
 from livedub.cli.invoke import invoke
+from livedub.cli.media import media
 from livedub.cli.models import models
 from livedub.cli.streams import streams
 from livedub.cli.sts import sts
@@ -30,6 +31,7 @@ for _command in (demo, up, dub, verify, sts, invoke):
     app.command()(_command)
 app.add_typer(streams, name="streams")
 app.add_typer(models, name="models")
+app.add_typer(media, name="media")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag

@@ -1,0 +1,12 @@
+"""`livedub media`: the media cache, from its host's side and from its consumers'."""
+
+from __future__ import annotations
+
+import typer
+
+from livedub.cli import media_consumer
+
+media = typer.Typer(no_args_is_help=True, help="Run, secure, check and clean the cache for generated speech.")
+
+for _part in (media_consumer,):
+    _part.register(media)
