@@ -47,6 +47,8 @@ IN_FLIGHT = 3
 DEADLINE_MS = 4_000
 ANSWER_BOUND_S = DEADLINE_MS / 1_000 + 3
 MAX_BATCH = 8
+KEPT_S = 2.0
+"""How long callers keep an idle connection: less than the service of the rig does, so that they never meet a dead one."""
 PROCESS, STREAM = "/api/v1/sts/process", "/api/v1/sts/stream"
 _ENGINES = ("asr", "translation", "tts")
 _REMEMBERED = 64
@@ -213,6 +215,10 @@ class Caller:
             self._soak.outcomes["lost" if leaves_after_s is None else "left"] += 1
             self._trouble.excused(mark)
             return
+        except httpx.HTTPError as error:
+            self._soak.wrong.append(f"{mark} lost its connection: {error!r}")
+            self._soak.outcomes["lost"] += 1
+            return
         finally:
             slots.release()
         self._soak.answer_ms.append(round((time.monotonic() - started_s) * 1_000))
@@ -277,7 +283,9 @@ async def soak(seconds: float, *, seed: int = 4, chances: Chances | None = None)
     pipeline = Pipeline(engines)
     started_s = time.monotonic()
     before = sample(started_s)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=STREAMS * IN_FLIGHT)
+    limits = httpx.Limits(
+        max_connections=None, max_keepalive_connections=STREAMS * IN_FLIGHT, keepalive_expiry=KEPT_S
+    )
     async with (
         service(pipeline, max_concurrency=16, queue_size=32) as running,
         httpx.AsyncClient(

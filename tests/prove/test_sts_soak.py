@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,18 +23,29 @@ MOST_DESCRIPTORS = 2 * STREAMS * IN_FLIGHT + 24
 """Both ends of every connection that the callers may need, and some that are just closing."""
 
 
-def soaked(seconds: float) -> dict[str, Any]:
+def soaked(seconds: float, log: Path) -> dict[str, Any]:
     """The figures of a soak in a process of its own, which ends with this one."""
     sources = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "layers/core/python")])
-    done = subprocess.run(
-        ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "tests.prove.sts_soak", str(seconds)],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": sources},
-        check=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        timeout=seconds + 60,
-    )
+    with log.open("wb") as errors:
+        done = subprocess.run(
+            [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "--",
+                sys.executable,
+                "-m",
+                "tests.prove.sts_soak",
+                str(seconds),
+            ],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": sources},
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            timeout=seconds + 60,
+        )
+    assert done.returncode == 0, log.read_text(errors="replace")[-4_000:]
     return json.loads(done.stdout)
 
 
@@ -52,14 +64,14 @@ def holds(figures: dict[str, Any], *, growth_mb: float, dubbed: float) -> None:
 
 
 @pytest.mark.slow
-def test_it_lives_through_seconds_of_trouble():
-    holds(soaked(SHORT_S), growth_mb=16, dubbed=0.5)
+def test_it_lives_through_seconds_of_trouble(tmp_path: Path):
+    holds(soaked(SHORT_S, tmp_path / "log"), growth_mb=16, dubbed=0.5)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(MINUTES * 60 + 300)
-def test_it_lives_through_minutes_of_trouble(keep: Callable[[str, dict[str, Any]], None]):
-    figures = soaked(MINUTES * 60)
+def test_it_lives_through_minutes_of_trouble(keep: Callable[[str, dict[str, Any]], None], tmp_path: Path):
+    figures = soaked(MINUTES * 60, tmp_path / "log")
     keep("sts_soak", figures)
     holds(figures, growth_mb=8, dubbed=0.7)
     assert all(figures["trouble"][kind] > 0 for kind in TROUBLE), figures["trouble"]
