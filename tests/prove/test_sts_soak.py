@@ -43,7 +43,7 @@ def soaked(seconds: float, log: Path) -> dict[str, Any]:
             check=False,
             stdout=subprocess.PIPE,
             stderr=errors,
-            timeout=seconds + 60,
+            timeout=seconds + 120,
         )
     assert done.returncode == 0, log.read_text(errors="replace")[-4_000:]
     return json.loads(done.stdout)
