@@ -23,6 +23,7 @@ from pathlib import Path
 from cryptography import x509
 
 from livedub.errors import ConfigurationError, LivedubError, MissingPrerequisiteError
+from livedub.media_cache.tls_material import TlsMaterial, check_pair, read_material
 from media_edge.cache.children import Child
 from media_edge.cache.host_settings import HostSettings
 from media_edge.cache.served_certificate import served_certificate
@@ -70,16 +71,15 @@ async def run_host(host: HostSettings, upload: UploadSettings, announce: Callabl
         loop.add_signal_handler(number, asked.set)
     async with AsyncExitStack() as stack:
         paths = await stack.enter_async_context(_paths(host, upload))
-        # Before Caddy opens them: its own words for a missing file are not for people.
-        bundle = _client_bundle(paths.tls_dir)
+        material = _material(paths.tls_dir)
         children: list[Child] = []
-        starting = asyncio.create_task(_start(host, upload, paths, stack, children))
+        starting = asyncio.create_task(_start(host, upload, paths, material, stack, children))
         stopped = asyncio.create_task(asked.wait())
         try:
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if asked.is_set():
                 return
-            announce(_exports(host, starting.result(), upload, bundle))
+            announce(_exports(host, starting.result(), upload, material))
             await _until_the_end(children, stopped)
         finally:
             for task in (starting, stopped):
@@ -106,7 +106,12 @@ async def _paths(host: HostSettings, upload: UploadSettings) -> AsyncGenerator[P
 
 
 async def _start(
-    host: HostSettings, upload: UploadSettings, paths: Paths, stack: AsyncExitStack, children: list[Child]
+    host: HostSettings,
+    upload: UploadSettings,
+    paths: Paths,
+    material: TlsMaterial,
+    stack: AsyncExitStack,
+    children: list[Child],
 ) -> int:
     """Start both, each once the one before it serves; the port that Caddy serves on."""
     address = _reachable(host.bind)
@@ -125,7 +130,7 @@ async def _start(
     )
     stack.push_async_callback(caddy.stop, _CADDY_STOP_S)
     children.append(caddy)
-    await _until(caddy, lambda: _serves_our_certificate(address, port, paths.tls_dir))
+    await _until(caddy, lambda: _serves(material.leaf, address, port))
     return port
 
 
@@ -191,43 +196,32 @@ def _unix_answers(path: Path) -> bool:
     return True
 
 
-def _serves_our_certificate(address: str, port: int, tls_dir: Path) -> bool:
+def _serves(leaf: x509.Certificate, address: str, port: int) -> bool:
     try:
         served = served_certificate(address, port)
     except OSError:
         return False
     # Somebody else's server on this port would be healthy too.
-    return served == _leaf(tls_dir / "fullchain.pem")
+    return served == leaf
 
 
-def _leaf(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())[0]
-    except OSError as error:
+def _material(tls_dir: Path) -> TlsMaterial:
+    """What will be served, looked at before Caddy opens it: its own words for a bad file are not for people.
+
+    Raises:
+        ConfigurationError: a file is missing or cannot be read, or the two do not belong together.
+    """
+    material = read_material(tls_dir)
+    if material is None:
         raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror}.",
+            f"{tls_dir} holds no fullchain.pem with a privkey.pem.",
             remedy="Run `livedub media tls-init`, or give the folder above tls/ with --tls-path.",
-        ) from error
-    except (ValueError, IndexError) as error:
-        raise ConfigurationError(
-            f"{path} holds no certificate.", remedy="Run `livedub media tls-init` again."
-        ) from error
-
-
-def _client_bundle(tls_dir: Path) -> bytes:
-    """What consumers must trust: the CA where there is one, else the chain itself."""
-    for_clients = tls_dir / "ca-for-clients.pem"
-    chain = tls_dir / "fullchain.pem"
-    _leaf(chain)
-    key = tls_dir / "privkey.pem"
-    if not os.access(key, os.R_OK):
-        raise ConfigurationError(
-            f"{key} cannot be read.", remedy="Run `livedub media tls-init`, or fix its owner."
         )
-    return (for_clients if for_clients.is_file() else chain).read_bytes()
+    return check_pair(material.fullchain_pem, material.privkey_pem, ca_pem=material.ca_pem)
 
 
-def _exports(host: HostSettings, port: int, upload: UploadSettings, bundle: bytes) -> str:
+def _exports(host: HostSettings, port: int, upload: UploadSettings, material: TlsMaterial) -> str:
+    bundle = material.ca_pem or material.fullchain_pem
     name = host.public_host or _reachable(host.bind)
     token = upload.upload_token.get_secret_value()
     values = {
