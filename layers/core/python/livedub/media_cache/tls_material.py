@@ -45,6 +45,10 @@ class TlsMaterialError(ConfigurationError):
     """Certificate or key cannot be used; the message never quotes the key."""
 
 
+class PairMismatchError(TlsMaterialError):
+    """The key is another certificate's: so it looks while the two are being changed one after the other."""
+
+
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
     """What the host serves with.
@@ -118,19 +122,19 @@ def check_pair(
     chain = parse_chain(fullchain_pem)
     key = _parse_key(privkey_pem)
     if _public_bytes(key.public_key()) != _public_bytes(chain[0].public_key()):
-        raise TlsMaterialError(
+        raise PairMismatchError(
             "the private key does not belong to the certificate.",
             remedy="Give MEDIA_TLS_FULLCHAIN_B64 and MEDIA_TLS_PRIVKEY_B64 of one pair; while they are being changed one "
             "after the other, wait for the second.",
         )
     for number, (child, parent) in enumerate(itertools.pairwise(chain), start=1):
-        if not _issued(child, parent):
+        if not issued(child, parent):
             raise TlsMaterialError(
                 f"certificate {number} of the chain was not issued by the one after it.",
                 remedy="Order the chain: the host's own certificate, then its issuer, then that one's.",
             )
     _check_leaf(chain[0], now or datetime.now(timezone.utc))
-    return TlsMaterial(fullchain_pem, privkey_pem, ca_pem or _roots(chain))
+    return TlsMaterial(fullchain_pem, privkey_pem, ca_pem or roots_of(chain))
 
 
 def parse_chain(pem: bytes) -> list[x509.Certificate]:
@@ -177,6 +181,15 @@ def read_material(folder: Path) -> TlsMaterial | None:
     except OSError:
         ca_pem = b""
     return TlsMaterial(chain, key, ca_pem)
+
+
+def previous_material(folder: Path) -> TlsMaterial | None:
+    """The pair that was in `folder` before the last change; None where there was none, or it is not known."""
+    live = folder / _LIVE
+    if not live.is_symlink():
+        return None
+    others = [pair for pair in folder.glob(f"{_PAIR}*") if pair.name != str(live.readlink())]
+    return read_material(others[0]) if len(others) == 1 else None
 
 
 def write_material(folder: Path, material: TlsMaterial) -> None:
@@ -287,6 +300,24 @@ def key_usage(*, signs_certificates: bool, serves: bool = True) -> x509.KeyUsage
     )
 
 
+def issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    """Whether `parent` signed `child`."""
+    try:
+        child.verify_directly_issued_by(parent)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def roots_of(chain: Sequence[x509.Certificate]) -> bytes:
+    """Those that vouch for themselves, as PEM: what consumers must trust."""
+    return b"".join(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        for certificate in chain
+        if issued(certificate, certificate)
+    )
+
+
 def key_pem(key: PrivateKeyTypes) -> bytes:
     """A key as PKCS #8, without a passphrase."""
     return key.private_bytes(
@@ -314,22 +345,6 @@ def _public_bytes(key: object) -> bytes:
     if encode is None:
         raise TlsMaterialError("the key is of a kind that TLS does not use.", remedy="Use ECDSA P-256.")
     return encode(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
-    try:
-        child.verify_directly_issued_by(parent)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
-
-
-def _roots(chain: Sequence[x509.Certificate]) -> bytes:
-    return b"".join(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        for certificate in chain
-        if _issued(certificate, certificate)
-    )
 
 
 def _check_leaf(leaf: x509.Certificate, now: datetime) -> None:
