@@ -182,10 +182,15 @@ def _work_on_runpod(options: argparse.Namespace) -> ExitCode:
 def _serve(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
     from gpu_handler.parent_death import die_with_parent  # noqa: PLC0415 - heavy, as what follows
     from gpu_handler.server import StsServer  # noqa: PLC0415
+    from livedub.media_cache.consumer_settings import MediaCacheSettings  # noqa: PLC0415
 
     if options.die_with_parent:
         die_with_parent()
-    return StsServer(settings).run()
+    try:
+        media_cache = MediaCacheSettings()
+    except ValidationError as error:
+        raise explain(error, MediaCacheSettings) from error
+    return StsServer(settings, media_cache=media_cache).run()
 
 
 def _transcribe(options: argparse.Namespace, settings: StsSettings) -> ExitCode:

@@ -64,6 +64,14 @@ class Casting:
         self._registry.resolve(voice, "", datetime.now(timezone.utc))
         return known
 
+    def is_synthetic(self, voice: str, stream_id: str) -> bool:
+        """Whether a voice that may speak on a stream imitates nobody."""
+        try:
+            resolved = self._registry.resolve(voice, stream_id, datetime.now(timezone.utc))
+        except VoiceRefusedError:
+            return False  # it might, a moment ago
+        return resolved.speaker_reference is None
+
     def _default(self, language: str, stream_id: str, now: datetime) -> str:
         speakable = self._voices.get(language, ())
         for voice in self._registry.voices(language, stream_id, now):

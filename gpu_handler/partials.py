@@ -19,22 +19,20 @@ class Partials:
         self._send = on_partial
         self._languages = tuple(languages)
         self._missing = set(languages)
-        self._texts: dict[str, str] = {}
+        self._dubs: dict[str, Dub] = {}
         self._texts_sent = asyncio.Event()
         self._sending = asyncio.Lock()
 
-    async def text(self, transcript: Transcript, language: str, text: str | None) -> None:
+    async def text(
+        self, transcript: Transcript, language: str, text: str | None, *, cache_key: str = ""
+    ) -> None:
         """The wording of one language; None where there is none. The last one sends them all."""
         self._missing.discard(language)
         if text is not None:
-            self._texts[language] = text
+            self._dubs[language] = Dub(language=language, translated_text=text, cache_key=cache_key)
         if self._missing:
             return
-        dubs = (
-            Dub(language=known, translated_text=self._texts[known])
-            for known in self._languages
-            if known in self._texts
-        )
+        dubs = (self._dubs[known] for known in self._languages if known in self._dubs)
         await self._emit(PartialKind.TEXT, tuple(dubs), transcript)
         self._texts_sent.set()
 

@@ -26,12 +26,14 @@ from gpu_handler.quality import terms
 from gpu_handler.recognition import Heard, Listener
 from gpu_handler.settings import StsSettings
 from gpu_handler.speaking import Speaker
+from gpu_handler.speech_cache import SpeechCache
 from gpu_handler.stage_errors import StageError
 from gpu_handler.stage_set import StageSet
 from gpu_handler.stages import Approach, StageCounts
 from gpu_handler.stream_memory import StreamMemory
 from gpu_handler.stream_tempos import StreamTempos
 from livedub.audio.resample import resample
+from livedub.media_cache.policy import CachePolicy
 from livedub.sts.contract import (
     Dub,
     ErrorCode,
@@ -61,10 +63,16 @@ class Pipeline:
         engines: not yet loaded.
         faults: what is to go wrong, for tests of everything behind the service.
         settings: how stages gather and what is checked and remembered; the defaults where None.
+        cache_policy: speech of earlier dubs; stays the caller's to close.
     """
 
     def __init__(
-        self, engines: Engines, *, faults: FaultScript | None = None, settings: StsSettings | None = None
+        self,
+        engines: Engines,
+        *,
+        faults: FaultScript | None = None,
+        settings: StsSettings | None = None,
+        cache_policy: CachePolicy | None = None,
     ) -> None:
         options = settings or StsSettings.model_construct()
         self._engines = engines
@@ -76,20 +84,21 @@ class Pipeline:
         self._listener = Listener(self._stages, self._routes, memory)
         tempos = StreamTempos()
         self._interpreter = Interpreter(engines, self._stages, self._routes, tempos)
-        self._speaker = Speaker(self._stages, tempos, back_check=options.back_check)
+        self._cache = SpeechCache(engines.synthesizer, self._casting, cache_policy)
+        self._speaker = Speaker(self._stages, tempos, self._cache, back_check=options.back_check)
         self._models: dict[str, str] = {}
         self._fine = Health(ready=False)
         self._ready = False
 
     @classmethod
-    def from_settings(cls, settings: StsSettings) -> Pipeline:
+    def from_settings(cls, settings: StsSettings, *, cache_policy: CachePolicy | None = None) -> Pipeline:
         """The pipeline that the settings describe, not yet loaded.
 
         Raises:
             ConfigurationError: an engine name or the fault script is wrong.
         """
         faults = FaultScript.parse(settings.mock_script)
-        return cls(build_engines(settings), faults=faults, settings=settings)
+        return cls(build_engines(settings), faults=faults, settings=settings, cache_policy=cache_policy)
 
     @property
     def ready(self) -> bool:
@@ -230,9 +239,12 @@ class Pipeline:
         except StageError as failure:
             await partials.text(transcript, task.language, None)
             return failure
-        await partials.text(transcript, task.language, wording.text)
+        line = self._cache.line(task, wording)
+        await partials.text(
+            transcript, task.language, wording.text, cache_key=line.key if line is not None else ""
+        )
         try:
-            dub = await self._speaker.dub(task, wording)
+            dub = await self._speaker.dub(task, wording, line)
         except StageError as failure:
             return failure
         await partials.audio(dub)

@@ -23,7 +23,9 @@ from gpu_handler.http_service import create_app
 from gpu_handler.pipeline import Pipeline
 from gpu_handler.service_metrics import ServiceMetrics
 from gpu_handler.settings import StsSettings
+from gpu_handler.speech_cache import connect_cache_policy
 from livedub.errors import LivedubError
+from livedub.media_cache.consumer_settings import MediaCacheSettings
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +46,18 @@ class DrainLimits:
 class StsServer:
     """One service process. `run` blocks until it is told to stop and returns the exit code."""
 
-    def __init__(self, settings: StsSettings, *, drain: DrainLimits | None = None) -> None:
+    def __init__(
+        self,
+        settings: StsSettings,
+        *,
+        media_cache: MediaCacheSettings | None = None,
+        drain: DrainLimits | None = None,
+    ) -> None:
         self._settings = settings
+        self._cache_policy = connect_cache_policy(media_cache) if media_cache else None
         self._drain = drain or DrainLimits()
         self._exit_code = ExitCode.DONE
-        pipeline = Pipeline.from_settings(settings)
+        pipeline = Pipeline.from_settings(settings, cache_policy=self._cache_policy)
         metrics = ServiceMetrics()
         metrics.watch_stages(lambda: pipeline.counts)
         self._dispatcher = Dispatcher(
@@ -106,6 +115,8 @@ class StsServer:
             watchdog.start()
             await asyncio.wait({loading})
             await self._dispatcher.close()
+            if self._cache_policy is not None:
+                await self._cache_policy.aclose()
 
     async def _load(self) -> None:
         try:

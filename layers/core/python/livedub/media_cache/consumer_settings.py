@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from livedub.media_cache.key import Variant
+
 
 class MediaCacheSettings(BaseSettings):
     """Where the cache is, how it is trusted, and how long a dub may wait for it."""
@@ -53,10 +55,22 @@ class MediaCacheSettings(BaseSettings):
         description="How long stored speech is kept at least before clean-up may take it; 0 keeps it for ever.",
     )
 
+    variants: str = Field(
+        default="pcm",
+        pattern=r"^(pcm|alaw|pcm,alaw|alaw,pcm)$",
+        description="What is stored of a sentence: `pcm` (24 kHz), `alaw` (8 kHz, for telephones), or `pcm,alaw`. Dubs are "
+        "made of `pcm`.",
+    )
+
     @field_validator("base_url")
     @classmethod
     def _addresses(cls, value: str) -> str:
         return ",".join(cache_addresses(value))
+
+    @property
+    def stored_variants(self) -> tuple[Variant, ...]:
+        """`variants` as what they are."""
+        return tuple(Variant(name) for name in self.variants.split(","))
 
     @property
     def base_urls(self) -> tuple[str, ...]:
