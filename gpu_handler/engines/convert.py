@@ -21,11 +21,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpu_handler.engines.ctranslate2_models import WEIGHTS_NAME
 from gpu_handler.engines.translation_models import MARIAN_FILES, MULTILINGUAL_FILES
 from gpu_handler.parent_death import die_with_parent
 from livedub.errors import LivedubError, MissingPrerequisiteError
 
-WEIGHTS_NAME = "model.bin"
 QUANTIZATIONS = ("int8", "float16", "float32")
 
 _TOKENIZER_FILES = (*MARIAN_FILES, *MULTILINGUAL_FILES)

@@ -15,6 +15,7 @@ from gpu_handler.engines import licences
 from gpu_handler.engines.base import EngineInfo, Sentence, Translation
 from gpu_handler.engines.batches import in_groups
 from gpu_handler.engines.convert import converted
+from gpu_handler.engines.ctranslate2_models import check_model
 from gpu_handler.engines.hypotheses import Hypothesis, Search, choose, score_per_token
 from gpu_handler.engines.pieces import SentencePieces
 from gpu_handler.engines.translation_models import (
@@ -151,16 +152,18 @@ class CTranslateTranslator:
                 remedy="Install the `sts-cpu` extra.",
             ) from error
         folder = converted(checked(model, self._settings), self._settings.mt_compute_type)
+        device, compute_type = self._settings.mt_device, self._settings.mt_compute_type
+        check_model(ctranslate2, folder, device, compute_type, variables="STS_MT")
         try:
             translator = ctranslate2.Translator(
                 str(folder),
-                device=self._settings.mt_device,
-                compute_type=self._settings.mt_compute_type,
+                device=device,
+                compute_type=compute_type,
                 intra_threads=self._settings.threads,
             )
         except (RuntimeError, ValueError) as error:
             raise MissingPrerequisiteError(
-                f"{folder} cannot be loaded on {self._settings.mt_device} as {self._settings.mt_compute_type}: {error}.",
+                f"{folder} cannot be loaded on {device} as {compute_type}: {error}.",
                 remedy="Check STS_MT_DEVICE and STS_MT_COMPUTE_TYPE, or fetch the model again.",
             ) from error
         names = (

@@ -29,6 +29,7 @@ from gpu_handler.engines.base import (
     Utterance,
 )
 from gpu_handler.engines.batches import in_groups
+from gpu_handler.engines.ctranslate2_models import check_model
 from gpu_handler.engines.word_times import word_times
 from gpu_handler.settings import StsSettings
 from livedub.errors import MissingPrerequisiteError
@@ -49,6 +50,7 @@ _TOKENS_PER_SECOND = 12
 _TOKENS_BASE = 24
 _MOST_TOKENS = 448
 _BATCH_ON_GPU = 16
+_SHORTEST_ALIGNED_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +140,18 @@ class WhisperTranscriber:
                 remedy="Install the `sts-cpu` extra.",
             ) from error
         home = self._home()
+        device, compute_type = self._settings.whisper_device, self._settings.whisper_compute_type
+        check_model(ctranslate2, home, device, compute_type, variables="STS_WHISPER")
         try:
             model = ctranslate2.models.Whisper(
                 str(home),
-                device=self._settings.whisper_device,
-                compute_type=self._settings.whisper_compute_type,
+                device=device,
+                compute_type=compute_type,
                 intra_threads=self._settings.threads,
             )
         except (RuntimeError, ValueError) as error:
             raise MissingPrerequisiteError(
-                f"{home} cannot be loaded on {self._settings.whisper_device} as "
-                f"{self._settings.whisper_compute_type}: {error}.",
+                f"{home} cannot be loaded on {device} as {compute_type}: {error}.",
                 remedy="Check STS_WHISPER_DEVICE and STS_WHISPER_COMPUTE_TYPE, or fetch the model again.",
             ) from error
         tokenizer = Tokenizer.from_file(str(home / "tokenizer.json"))
@@ -311,13 +314,20 @@ def _aligned(
     tokens: Sequence[Sequence[int]],
 ) -> list[tuple[TimedText, ...]]:
     special = model.for_task("transcribe", heard[rows[0]].language)
-    texts = [[token for token in tokens[row] if token < special.eot] for row in rows]
-    frames = [max(2, round(heard[row].duration_s * _FRAMES_PER_SECOND)) for row in rows]
-    alignments = model.model.align(model.rows(encoded, rows), special.sot_sequence, texts, frames)
-    return [
-        word_times(special, text, alignment, round(heard[row].duration_s * 1000))
-        for row, text, alignment in zip(rows, texts, alignments, strict=True)
-    ]
+    texts = {row: [token for token in tokens[row] if token < special.eot] for row in rows}
+    # the alignment is smoothed over seven steps of the encoder: in less there is none
+    worded = [row for row in rows if texts[row] and heard[row].duration_s >= _SHORTEST_ALIGNED_S]
+    words: dict[int, tuple[TimedText, ...]] = {}
+    if worded:
+        frames = [round(heard[row].duration_s * _FRAMES_PER_SECOND) for row in worded]
+        found = model.model.align(
+            model.rows(encoded, worded), special.sot_sequence, [texts[row] for row in worded], frames
+        )
+        words = {
+            row: word_times(special, texts[row], alignment, round(heard[row].duration_s * 1000))
+            for row, alignment in zip(worded, found, strict=True)
+        }
+    return [words.get(row, ()) for row in rows]
 
 
 def _recognition(

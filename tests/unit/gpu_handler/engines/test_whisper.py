@@ -170,6 +170,20 @@ def test_words_have_times_in_order_within_the_clip(whisper: WhisperTranscriber, 
         assert segment.words[-1].end_ms > segment.end_ms - 700
 
 
+def test_silence_and_snippets_have_no_words_to_time(
+    whisper: WhisperTranscriber, clips: dict[str, np.ndarray]
+):
+    batch = [
+        Utterance(np.zeros(RATE_HZ, np.float32), "en"),
+        Utterance(clips[ENGLISH][:160], "en"),
+        Utterance(np.zeros(0, np.float32), "en"),
+        Utterance(clips[ENGLISH], "en"),
+    ]
+    heard = whisper.transcribe(batch)
+    assert len(heard) == len(batch)
+    assert len(heard[3].segments[0].words) > 5
+
+
 def test_words_are_timed_on_a_cpu_only_when_asked_for():
     assert not WhisperTranscriber(StsSettings())._times_words
     assert WhisperTranscriber(StsSettings(whisper_word_times="on"))._times_words
