@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gpu_handler.settings import StsSettings
+from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.settings import render_env_example
 from livedub.supervision.function_settings import ApiSettings, ReconcileFunctionSettings
 from livedub.supervision.policy import SupervisionPolicy
@@ -19,6 +20,7 @@ GROUPS = [
     ("Lambda function stream_api, besides", ApiSettings),
     ("Supervision's patience, of all functions and the agent", SupervisionPolicy),
     ("STS service: python -m gpu_handler serve", StsSettings),
+    ("Consumers of the media cache: the STS service over HTTP", MediaCacheSettings),
 ]
 
 

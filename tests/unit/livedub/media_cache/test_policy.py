@@ -1,6 +1,5 @@
 import asyncio
 import logging
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -19,8 +18,8 @@ from livedub.media_cache.policy import (
     PolicyConfig,
     SpokenLine,
 )
-from livedub.media_cache.wire import CacheMetadata
 from tests.unit.livedub.media_cache.fake_cache import FakeCache, running
+from tests.unit.livedub.media_cache.memory_store import MemoryStore
 
 LINE = SpokenLine("Hola", "es/a", "m")
 PATIENT = PolicyConfig(lookup_ms=10_000)
@@ -31,41 +30,8 @@ def speech(seconds: float = 0.2, rate_hz: int = READ_RATE_HZ) -> Samples:
     return (0.5 * np.sin(np.arange(int(seconds * rate_hz)) * 0.05)).astype(np.float32)
 
 
-@dataclass
-class Store:
-    """Keeps objects in memory; hangs, fails or is read-only as told."""
-
-    objects: dict[tuple[str, Variant], bytes] = field(default_factory=dict)
-    uploads: list[CacheMetadata] = field(default_factory=list)
-    failure: Exception | None = None
-    hang: asyncio.Event | None = None
-    writes: bool = True
-    reads: int = 0
-    closed: int = 0
-
-    async def get(self, key: str, variant: Variant) -> bytes | None:
-        self.reads += 1
-        await self._misbehave()
-        return self.objects.get((key, variant))
-
-    async def put(self, metadata: CacheMetadata, body: bytes) -> bool:
-        await self._misbehave()
-        self.uploads.append(metadata)
-        self.objects[metadata.key, metadata.variant.encoding] = body
-        return True
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-    async def _misbehave(self) -> None:
-        if self.hang is not None:
-            await self.hang.wait()
-        if self.failure is not None:
-            raise self.failure
-
-
 async def test_what_is_said_twice_is_stored_and_found_the_third_time():
-    policy = CachePolicy(Store(), PATIENT)
+    policy = CachePolicy(MemoryStore(), PATIENT)
     for sight in (1, 2):
         assert await policy.lookup(LINE) is None
         assert policy.wants(LINE) is (sight == 2)
@@ -78,7 +44,7 @@ async def test_what_is_said_twice_is_stored_and_found_the_third_time():
 
 
 async def test_what_is_stored_says_what_it_is():
-    store = Store()
+    store = MemoryStore()
     policy = CachePolicy(
         store, PolicyConfig(10_000, admit_on_sight=1, ttl_s=60, variants=(Variant.PCM, Variant.ALAW))
     )
@@ -96,7 +62,7 @@ async def test_what_is_stored_says_what_it_is():
 @settings(max_examples=40, deadline=None)
 def test_a_sentence_is_wanted_from_the_given_sight_on(said: list[int], admit_on_sight: int):
     async def scene() -> None:
-        policy = CachePolicy(Store(), PolicyConfig(10_000, admit_on_sight))
+        policy = CachePolicy(MemoryStore(), PolicyConfig(10_000, admit_on_sight))
         for position, number in enumerate(said, start=1):
             line = SpokenLine(f"{number}", "v", "m")
             await policy.lookup(line)
@@ -106,7 +72,7 @@ def test_a_sentence_is_wanted_from_the_given_sight_on(said: list[int], admit_on_
 
 
 async def test_only_so_many_sentences_are_remembered():
-    policy = CachePolicy(Store(), PATIENT, remembered=2)
+    policy = CachePolicy(MemoryStore(), PATIENT, remembered=2)
     for sentence in ("a", "b", "c", "a"):
         await policy.lookup(SpokenLine(sentence, "v", "m"))
     assert not policy.wants(SpokenLine("a", "v", "m"))
@@ -116,7 +82,7 @@ async def test_only_so_many_sentences_are_remembered():
 
 async def test_a_late_answer_is_not_waited_for():
     hang = asyncio.Event()
-    policy = CachePolicy(Store(hang=hang), PolicyConfig(lookup_ms=1))
+    policy = CachePolicy(MemoryStore(hang=hang), PolicyConfig(lookup_ms=1))
     assert await policy.lookup(LINE) is None
     assert policy.counts.late == 1
     hang.set()
@@ -128,7 +94,7 @@ async def test_a_late_answer_is_not_waited_for():
 )
 async def test_a_cache_that_fails_is_soon_left_alone_and_asked_again_later(failure: Exception):
     now_ns = 0
-    store = Store(failure=failure)
+    store = MemoryStore(failure=failure)
     policy = CachePolicy(store, PATIENT, clock_ns=lambda: now_ns)
     for _ in range(10):
         assert await policy.lookup(LINE) is None
@@ -142,7 +108,7 @@ async def test_a_cache_that_fails_is_soon_left_alone_and_asked_again_later(failu
 
 
 async def test_a_cache_that_is_always_late_is_left_alone_too():
-    store = Store(hang=asyncio.Event())
+    store = MemoryStore(hang=asyncio.Event())
     policy = CachePolicy(store, PolicyConfig(lookup_ms=1), clock_ns=lambda: 0)
     for _ in range(10):
         await policy.lookup(LINE)
@@ -153,7 +119,7 @@ async def test_a_cache_that_is_always_late_is_left_alone_too():
 async def test_a_long_trouble_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     now_ns = 0
-    store = Store(failure=MediaCacheUnavailableError("down"))
+    store = MemoryStore(failure=MediaCacheUnavailableError("down"))
     policy = CachePolicy(store, PATIENT, clock_ns=lambda: now_ns)
     for _ in range(20):
         await policy.lookup(LINE)
@@ -164,7 +130,7 @@ async def test_a_long_trouble_is_one_line_in_the_log(caplog: pytest.LogCaptureFi
 
 
 async def test_a_read_only_cache_is_offered_nothing():
-    store = Store(writes=False)
+    store = MemoryStore(writes=False)
     policy = CachePolicy(store, PolicyConfig(10_000, admit_on_sight=1))
     await policy.lookup(LINE)
     assert not policy.wants(LINE)
@@ -175,7 +141,7 @@ async def test_a_read_only_cache_is_offered_nothing():
 
 async def test_one_sentence_is_stored_once_at_a_time():
     hang = asyncio.Event()
-    store = Store()
+    store = MemoryStore()
     policy = CachePolicy(store, PolicyConfig(10_000, admit_on_sight=1))
     await policy.lookup(LINE)
     store.hang = hang
@@ -188,7 +154,7 @@ async def test_one_sentence_is_stored_once_at_a_time():
 
 async def test_writes_that_pile_up_are_left_out():
     hang = asyncio.Event()
-    store = Store()
+    store = MemoryStore()
     policy = CachePolicy(store, PolicyConfig(10_000, admit_on_sight=1))
     lines = [SpokenLine(f"{number}", "v", "m") for number in range(40)]
     for line in lines:
@@ -204,7 +170,7 @@ async def test_writes_that_pile_up_are_left_out():
 
 @pytest.mark.parametrize("failure", [MediaCacheUnavailableError("full"), ValueError("bug")])
 async def test_a_write_that_fails_harms_nobody(failure: Exception):
-    store = Store()
+    store = MemoryStore()
     policy = CachePolicy(store, PolicyConfig(10_000, admit_on_sight=1))
     await policy.lookup(LINE)
     store.failure = failure
@@ -215,7 +181,7 @@ async def test_a_write_that_fails_harms_nobody(failure: Exception):
 
 
 async def test_what_cannot_be_a_key_or_metadata_is_left_out():
-    policy = CachePolicy(Store(), PolicyConfig(10_000, admit_on_sight=1))
+    policy = CachePolicy(MemoryStore(), PolicyConfig(10_000, admit_on_sight=1))
     broken = SpokenLine("\ud83d", "v", "m")
     assert await policy.lookup(broken) is None
     assert not policy.wants(broken)
@@ -228,7 +194,7 @@ async def test_what_cannot_be_a_key_or_metadata_is_left_out():
 
 
 async def test_closing_ends_what_is_under_way():
-    store = Store(hang=asyncio.Event())
+    store = MemoryStore(hang=asyncio.Event())
     policy = CachePolicy(store, PolicyConfig(lookup_ms=1))
     await policy.lookup(LINE)
     await policy.aclose()
@@ -238,7 +204,7 @@ async def test_closing_ends_what_is_under_way():
 
 
 async def test_a_caller_that_is_cancelled_says_nothing_about_the_cache():
-    store = Store(hang=asyncio.Event())
+    store = MemoryStore(hang=asyncio.Event())
     policy = CachePolicy(store, PATIENT, clock_ns=lambda: 0)
     for _ in range(2 * LOOKUP_BREAKER.failures_to_open):
         asking = asyncio.create_task(policy.lookup(LINE))
