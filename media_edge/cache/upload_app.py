@@ -80,6 +80,7 @@ class UploadApp:
         self._deletions = ThreadPoolExecutor(2, thread_name_prefix="delete")
         self._uploads = 0
         self._buffered_bytes = 0
+        metrics.watch_uploads(lambda: self._uploads)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one scope of the server."""

@@ -96,6 +96,11 @@ class UploadMetrics:
         """The catalogue failed."""
         self._catalogue_failures.inc()
 
+    def watch_uploads(self, under_way: Callable[[], int]) -> None:
+        """Show how many uploads are under way at each scrape."""
+        gauge = Gauge("media_upload_in_flight", "Uploads under way", registry=self.registry)
+        gauge.set_function(under_way)
+
     def watch_volume(self, store: BlobStore) -> None:
         """Show the volume's room at each scrape."""
         free = Gauge("media_volume_free_bytes", "Free space of the volume", registry=self.registry)
