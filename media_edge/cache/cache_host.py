@@ -221,13 +221,13 @@ def _material(tls_dir: Path) -> TlsMaterial:
 
 
 def _exports(host: HostSettings, port: int, upload: UploadSettings, material: TlsMaterial) -> str:
-    bundle = material.ca_pem or material.fullchain_pem
     name = host.public_host or _reachable(host.bind)
     token = upload.upload_token.get_secret_value()
     values = {
         "TTS_MEDIA_CACHE_BASE_URL": f"https://{_bracketed(name)}:{port}",
         **({"TTS_MEDIA_CACHE_UPLOAD_TOKEN": token} if token else {}),
-        "TTS_MEDIA_CACHE_CA_BUNDLE": base64.b64encode(bundle).decode("ascii"),
+        # Empty where a public authority signed: the machine's own authorities are meant then.
+        "TTS_MEDIA_CACHE_CA_BUNDLE": base64.b64encode(material.ca_pem).decode("ascii"),
     }
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
 
