@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = [ROOT / "layers/core/python/livedub", ROOT / "gpu_handler"]
 PRODUCT = [*SHARED, *(ROOT / name for name in ("functions", "infra", "media_edge", "local"))]
 
-NETWORK_LIBRARIES = {"boto3", "botocore", "httpx"}
+NETWORK_LIBRARIES = {"boto3", "botocore", "httpx", "psycopg", "psycopg_pool"}
 LOCAL_AWS = ROOT / "local" / "aws"
 """Is AWS on one machine, so it speaks its libraries everywhere."""
 
@@ -79,7 +79,7 @@ def test_an_import_is_seen_wherever_it_stands(tmp_path: Path):
 def test_help_is_quick_because_heavy_imports_wait():
     code = (
         "import sys, livedub.cli.main\n"
-        "heavy = {'numpy', 'av', 'httpx', 'scipy', 'onnxruntime', 'boto3'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'av', 'httpx', 'scipy', 'onnxruntime', 'boto3', 'psycopg'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30, cwd=ROOT)

@@ -1,0 +1,1 @@
+"""The function media_cache_cleanup; see handler."""

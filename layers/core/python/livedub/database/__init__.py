@@ -1,0 +1,1 @@
+"""Postgres: a pool of connections, errors that say what to do, and numbered migrations."""
