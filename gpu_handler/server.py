@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import uvicorn
 from starlette.applications import Starlette
@@ -60,6 +60,8 @@ class StsServer:
         pipeline = Pipeline.from_settings(settings, cache_policy=self._cache_policy)
         metrics = ServiceMetrics()
         metrics.watch_stages(lambda: pipeline.counts)
+        if (policy := self._cache_policy) is not None:
+            metrics.watch_media_cache(lambda: asdict(policy.counts))
         self._dispatcher = Dispatcher(
             pipeline,
             max_concurrency=settings.max_concurrency,

@@ -30,6 +30,8 @@ class StageFigures(Protocol):
 
 
 Stages = Callable[[], Mapping[str, StageFigures]]
+CacheCounts = Callable[[], Mapping[str, int]]
+"""What became of the media cache's lookups and writes: hits, misses, late, ..."""
 
 
 class ServiceMetrics:
@@ -67,6 +69,10 @@ class ServiceMetrics:
     def watch_stages(self, stages: Stages) -> None:
         """Show the stages' own figures, asked anew at every scrape; call once."""
         self._registry.register(_StageCollector(stages))
+
+    def watch_media_cache(self, counts: CacheCounts) -> None:
+        """Show what the media cache gave and took, asked anew at every scrape; call once."""
+        self._registry.register(_CacheCollector(counts))
 
     def answered(self, result: StsResult, *, took_s: float, audio_ms: int) -> None:
         """Record one answer to a fragment that was accepted."""
@@ -135,4 +141,23 @@ class _StageCollector(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Nothing beforehand: the registry need not ask the stages to know the names."""
+        return iter(())
+
+
+class _CacheCollector(Collector):
+    """Hits over all lookups is the hit rate; `late`, `failed` and `skipped` say how the cache is."""
+
+    def __init__(self, counts: CacheCounts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        outcomes = CounterMetricFamily(
+            "livedub_sts_media_cache", "Lookups in the media cache and writes to it", labels=["outcome"]
+        )
+        for name, count in self._counts().items():
+            outcomes.add_metric([name], count)
+        yield outcomes
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing beforehand, as for the stages."""
         return iter(())

@@ -6,6 +6,7 @@ from gpu_handler.casting import Casting
 from gpu_handler.engines.base import Speech, Synthesizer
 from gpu_handler.interpreting import Wording
 from gpu_handler.language_job import LanguageJob
+from livedub.errors import MissingPrerequisiteError
 from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.policy import READ_RATE_HZ, CachePolicy, SpokenLine
 
@@ -62,10 +63,17 @@ def connect_cache_policy(settings: MediaCacheSettings) -> CachePolicy | None:
 
     Raises:
         ConfigurationError: the token or the CA bundle cannot be used.
+        MissingPrerequisiteError: the client's libraries are not installed.
     """
     if not settings.base_urls:
         return None
-    # Most services have no cache, and no need of its libraries.
-    from livedub.media_cache.connected import connect_policy  # noqa: PLC0415
+    try:
+        # Most services have no cache, and no need of its libraries.
+        from livedub.media_cache.connected import connect_policy  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingPrerequisiteError(
+            f"{error.name} is not installed, which TTS_MEDIA_CACHE_BASE_URL needs.",
+            remedy="Install livedub with the extra media-cache-client.",
+        ) from error
 
     return connect_policy(settings)

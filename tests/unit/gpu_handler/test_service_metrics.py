@@ -68,3 +68,12 @@ def test_outcomes_by_status_or_code():
         assert value(metrics, "livedub_sts_requests_total", outcome=outcome) == 1
     assert value(metrics, "livedub_sts_audio_seconds_total") == 4
     assert value(metrics, "livedub_sts_stage_seconds_sum", stage="asr") == 0.25
+
+
+def test_what_the_media_cache_gave_is_shown():
+    metrics = ServiceMetrics()
+    counts = {"hits": 2, "late": 1}
+    metrics.watch_media_cache(lambda: counts)
+    counts["hits"] = 3
+    assert value(metrics, "livedub_sts_media_cache_total", outcome="hits") == 3
+    assert value(metrics, "livedub_sts_media_cache_total", outcome="late") == 1
