@@ -52,6 +52,7 @@ KEPT_S = 2.0
 PROCESS, STREAM = "/api/v1/sts/process", "/api/v1/sts/stream"
 _ENGINES = ("asr", "translation", "tts")
 _REMEMBERED = 64
+_BEAT_S = 0.1
 
 
 @dataclass(slots=True)
@@ -159,6 +160,8 @@ class Soak:
     wrong: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     answer_ms: list[int] = field(default_factory=list)
+    longest_pause_s: float = 0.0
+    """How long this process, service and callers alike, stood still at a stretch: none of it is the service's time."""
 
     def growth_mb(self) -> float:
         """Mean memory of the last quarter over that of the second: the first one warms up."""
@@ -293,14 +296,16 @@ async def soak(seconds: float, *, seed: int = 4, chances: Chances | None = None)
         ) as http,
     ):
         watching = asyncio.create_task(_watch(figures, started_s, every_s=max(0.5, seconds / 240)))
+        pausing = asyncio.create_task(_watch_pauses(figures))
         callers = [Caller(stream, http, trouble, figures, seed) for stream in range(STREAMS)]
         try:
             await asyncio.gather(*(caller.run(started_s + seconds, chances.leaves) for caller in callers))
             await _quiet(running, figures)
         finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            for task in (watching, pausing):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
     figures.wrong += watch.overtaken
     after = sample(started_s)
     answers = sorted(figures.answer_ms)
@@ -317,6 +322,7 @@ async def soak(seconds: float, *, seed: int = 4, chances: Chances | None = None)
             "p95": answers[len(answers) * 95 // 100],
             "max": answers[-1],
         },
+        "longest_pause_s": round(figures.longest_pause_s, 2),
         "wrong": figures.wrong[:20],
         "wrong_count": len(figures.wrong),
         "memory": {
@@ -336,6 +342,13 @@ async def _watch(figures: Soak, started_s: float, *, every_s: float) -> None:
     while True:
         figures.samples.append(sample(started_s))
         await asyncio.sleep(every_s)
+
+
+async def _watch_pauses(figures: Soak) -> None:
+    while True:
+        before_s = time.monotonic()
+        await asyncio.sleep(_BEAT_S)
+        figures.longest_pause_s = max(figures.longest_pause_s, time.monotonic() - before_s - _BEAT_S)
 
 
 async def _quiet(running: RunningService, figures: Soak) -> None:
