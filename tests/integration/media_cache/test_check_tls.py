@@ -48,7 +48,7 @@ def command(request: pytest.FixtureRequest) -> list[str]:
 def run(command: list[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """As its own process, or for the command in this one, which spares a second of imports."""
     if command[0] != str(SCRIPT):
-        unset = dict.fromkeys((name for name in os.environ if name.startswith("TTS_MEDIA_")))
+        unset = dict.fromkeys(name for name in os.environ if name.startswith("TTS_MEDIA_"))
         result = CliRunner().invoke(app, command, env={**unset, **env})
         status = 2 if isinstance(result.exception, LivedubError) else result.exit_code
         return subprocess.CompletedProcess(command, status, result.stdout, result.stderr)

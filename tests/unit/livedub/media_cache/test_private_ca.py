@@ -1,3 +1,4 @@
+import os
 import ssl
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -6,7 +7,14 @@ import pytest
 from cryptography import x509
 
 from livedub.media_cache.private_ca import PrivateCa, due
-from livedub.media_cache.tls_material import TlsMaterialError, check_pair, fingerprint, key_pem, parse_chain
+from livedub.media_cache.tls_material import (
+    TlsMaterialError,
+    check_pair,
+    fingerprint,
+    key_pem,
+    parse_chain,
+    write_material,
+)
 from tests.unit.livedub.media_cache.tls_handshake import shake_hands
 
 IP = "127.0.0.1"
@@ -84,3 +92,16 @@ def test_a_leaf_is_due_in_the_last_third_of_its_life(authority: PrivateCa):
     now = datetime.now(timezone.utc)
     assert not due(leaf, now + timedelta(days=19))
     assert due(leaf, now + timedelta(days=21))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_gives_the_server_its_pair_and_not_the_authority(authority: PrivateCa, tmp_path: Path):
+    host = tmp_path / "media"
+    host.mkdir()
+    os.chown(host, 4_242, 4_343)
+    write_material(host / "tls", authority.issue_leaf([IP]))
+    authority.save(host / "ca")
+    names = ["fullchain.pem", "privkey.pem", "ca-for-clients.pem"]
+    assert {(host / "tls" / name).stat().st_uid for name in names} == {4_242}
+    assert (host / "tls").stat().st_gid == 4_343
+    assert {path.stat().st_uid for path in [host / "ca", *(host / "ca").rglob("*")]} == {0}

@@ -6,6 +6,7 @@ stays in a folder beside the host's TLS files (or wherever the pairs are made), 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -81,11 +82,14 @@ class PrivateCa:
         return cls(certificate, key)
 
     def save(self, folder: Path) -> None:
-        """Keep it in `folder`, readable by its owner alone.
+        """Keep it in `folder`, readable by whoever made it alone: the server's user needs its leaves, not its key.
 
         Raises:
             TlsMaterialError: the folder cannot be written.
         """
+        # Made here, the folder is ours; `write_material` would give it to the owner of the one above.
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_material(folder, TlsMaterial(self.pem, key_pem(self.key)))
 
     @property
