@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from gpu_handler.settings import StsSettings
-from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.cleanup_settings import MediaCleanupSettings
+from livedub.media_cache.consumer_settings import MediaCacheSettings
+from livedub.media_cache.media_tls_settings import MediaTlsSettings
 from livedub.settings import render_env_example
 from livedub.supervision.function_settings import ApiSettings, ReconcileFunctionSettings
 from livedub.supervision.policy import SupervisionPolicy
@@ -21,6 +22,7 @@ GROUPS = [
     ("Lambda function stream_api, besides", ApiSettings),
     ("Supervision's patience, of all functions and the agent", SupervisionPolicy),
     ("STS service: python -m gpu_handler serve", StsSettings),
+    ("Media cache's certificate: livedub media tls-init, rotate", MediaTlsSettings),
     ("Media cache's clean-up: livedub media cleanup, function media_cache_cleanup", MediaCleanupSettings),
     ("Consumers of the media cache: the STS service over HTTP", MediaCacheSettings),
 ]
