@@ -30,6 +30,13 @@ T = TypeVar("T")
 _RECONNECT_S = 3.0
 """The pool doubles its pauses between attempts until this is over; the next request begins anew."""
 _CLOSE_S = 5.0
+_UNAVAILABLE = (
+    PoolTimeout,
+    PoolClosed,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +183,7 @@ def _told() -> Generator[None]:
         raise DatabaseBusyError(
             f"the database did not answer in time: {_first_line(error)}.", remedy="Try again."
         ) from error
-    except (PoolTimeout, PoolClosed, psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except _UNAVAILABLE as error:
         raise DatabaseUnavailableError(
             f"the database cannot be reached: {_first_line(error)}.",
             remedy="Check DATABASE_URL, and whether the server runs and lets us in.",

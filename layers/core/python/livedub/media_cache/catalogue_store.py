@@ -189,15 +189,22 @@ class PostgresCatalogue:
         self._database.close()
 
 
-def connect_catalogue(database_url: str, *, name: str = "livedub-media-cache") -> PostgresCatalogue:
+def connect_catalogue(
+    database_url: str, *, name: str = "livedub-media-cache", wait_ms: int = 3_000
+) -> PostgresCatalogue:
     """The catalogue in a database, whose schema is brought up to date now or, if the database is down, once it is up.
+
+    Args:
+        database_url: where it is.
+        name: shown in the server's list of activities.
+        wait_ms: how long to wait for the database now.
 
     Raises:
         ConfigurationError: the URL cannot be read, or the schema is not ours.
     """
     database = Database(database_url, name=name, max_connections=_MAX_CONNECTIONS, durable=False)
     try:
-        database.migrate()
+        database.migrate(wait_ms=wait_ms)
     except DatabaseError as error:
         logger.warning("the catalogue's database: %s", error)
     except BaseException:
