@@ -21,6 +21,7 @@ from livedub.media_cache.tls_material import (
     self_signed,
     write_material,
 )
+from livedub.media_cache.tls_sources import init_tls
 
 IP = "10.0.1.30"
 PREFIX = "/voiceai/test"
@@ -44,6 +45,7 @@ class Host:
         self.reloads = 0
         self.refuses: Callable[[TlsMaterial], bool] = lambda _: False
         self.stale = False
+        self.breaks = 0
         self.read()
 
     def read(self) -> None:
@@ -62,6 +64,9 @@ class Host:
             self.read()
 
     def served(self) -> str:
+        if self.breaks:
+            self.breaks -= 1
+            raise CaddyError("no TLS: Connection reset by peer.")
         return self.now
 
 
@@ -187,6 +192,21 @@ class TestRollBack:
         assert rig.seconds >= 5
         assert read_material(rig.folder / "tls") == rig.first
 
+    def test_a_connection_that_ends_with_the_old_configuration_is_no_failure(
+        self, rig: Rig, new: TlsMaterial
+    ):
+        rig.set_both(new)
+        rig.host.breaks = 3
+        assert rig.rotation.rotate().new == sha(new)
+        assert rig.seconds < 1
+
+    def test_a_host_that_answers_nobody_any_more_is_noticed(self, rig: Rig, new: TlsMaterial):
+        rig.set_both(new)
+        rig.host.breaks = 1_000
+        with pytest.raises(RotationError, match="reset by peer"):
+            rig.rotation.rotate()
+        assert read_material(rig.folder / "tls") == rig.first
+
     def test_a_host_that_is_gone_is_said_to_be(self, rig: Rig, new: TlsMaterial):
         rig.set_both(new)
         rig.host.refuses = lambda _: True
@@ -211,6 +231,10 @@ class TestWaiting:
         assert rig.rotation.rotate(wait_s=60).new == sha(new)
         assert rig.host.served() == sha(new)
         assert rig.seconds < 1
+
+    def test_the_host_can_start_meanwhile(self, rig: Rig, new: TlsMaterial):
+        rig.while_waiting = [lambda: init_tls(rig.load()) and None, lambda: rig.set_both(new)]
+        assert rig.rotation.rotate(wait_s=60).new == sha(new)
 
     def test_half_a_pair_at_the_end_is_the_error(self, rig: Rig, new: TlsMaterial):
         rig.set_chain(new)

@@ -1,6 +1,7 @@
 import ipaddress
 import os
 import stat
+import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -189,11 +190,27 @@ class TestWriting:
         with (
             material_lock(tmp_path),
             pytest.raises(TlsMaterialError, match="another process"),
-            material_lock(tmp_path),
+            material_lock(tmp_path, patience_s=0),
         ):
             pass
-        with material_lock(tmp_path):
+        with material_lock(tmp_path, patience_s=0):
             pass
+
+    def test_another_change_is_waited_for(self, tmp_path: Path):
+        held, order = threading.Event(), list[str]()
+
+        def change():
+            with material_lock(tmp_path):
+                held.set()
+                order.append("first")
+
+        with material_lock(tmp_path):
+            thread = threading.Thread(target=change)
+            thread.start()
+            assert not held.wait(0.2)
+            order.append("while it waits")
+        thread.join(20)
+        assert order == ["while it waits", "first"]
 
     def test_a_folder_that_cannot_be_is_named(self, tmp_path: Path, material: TlsMaterial):
         (tmp_path / "tls").write_text("a file")

@@ -30,7 +30,14 @@ from livedub.media_cache.tls_material import (
     read_material,
     write_material,
 )
-from livedub.media_cache.tls_sources import TlsChoice, TlsSource, checked_files, choose, made_here
+from livedub.media_cache.tls_sources import (
+    TlsChoice,
+    TlsSource,
+    checked_files,
+    choose,
+    from_variables,
+    made_here,
+)
 
 _SERVED_WITHIN_S = 5.0
 _LOOK_EVERY_S = 0.05
@@ -122,7 +129,8 @@ class Rotation:
 
         Args:
             renewal: make the pair here. Without it: fetch it by the three sources.
-            wait_s: how long to wait for a pair other than the one in the files, while variables are being written.
+            wait_s: how long to wait until the variables hold a pair other than the one in the files, for whoever writes
+                one after the other.
 
         Raises:
             RotationError: the new certificate is not served.
@@ -130,9 +138,12 @@ class Rotation:
                 written; nothing was changed.
         """
         settings = self._load()
+        if wait_s and not (renewal and (renewal.wanted or renewal.new_ca)):
+            # Without the lock: the host must be able to start meanwhile.
+            settings = self._awaited(settings, wait_s)
         with material_lock(settings.tls_folder):
             old = _present(settings)
-            settings, choice = self._fetched(settings, renewal or Renewal(), old, wait_s)
+            choice = self._choice(settings, renewal or Renewal(), keep=False)
             rotated = self._announced(settings, old, choice)
             if choice.source is not TlsSource.FILES and not _same(choice.material, old):
                 write_material(settings.tls_folder, choice.material)
@@ -166,24 +177,23 @@ class Rotation:
             )
             return tuple(changed)
 
-    def _fetched(
-        self, settings: MediaTlsSettings, renewal: Renewal, old: TlsMaterial | None, wait_s: float
-    ) -> tuple[MediaTlsSettings, TlsChoice]:
+    def _awaited(self, settings: MediaTlsSettings, wait_s: float) -> MediaTlsSettings:
+        """The settings once their variables hold a pair that is not in the files."""
         deadline_s = self._monotonic() + wait_s
         while True:
             over = self._monotonic() >= deadline_s
             try:
-                choice = self._choice(settings, renewal, keep=False)
-                if over and wait_s and _same(choice.material, old):
-                    raise RotationError(
-                        f"no new certificate came within {wait_s:g} s.",
-                        remedy="Write both variables, then rotate.",
-                    )
-                if not wait_s or not _same(choice.material, old):
-                    return settings, choice
+                material = from_variables(settings, [])
+                if material is not None and not _same(material, _present(settings)):
+                    return settings
             except PairMismatchError:
                 if over:
                     raise
+            if over:
+                raise RotationError(
+                    f"no new certificate came within {wait_s:g} s.",
+                    remedy="Write both variables, then rotate.",
+                )
             self._sleep(_FETCH_EVERY_S)
             settings = self._load()
 
@@ -241,13 +251,22 @@ class Rotation:
         self._host.reload()
         wanted = fingerprint(material.fullchain_pem)
         deadline_s = self._monotonic() + _SERVED_WITHIN_S
-        while (served := self._host.served()) != wanted:
-            if self._monotonic() >= deadline_s:
+        while (served := self._looked(over=self._monotonic() >= deadline_s)) != wanted:
+            if served and self._monotonic() >= deadline_s:
                 raise CaddyError(
                     f"Caddy took its configuration and serves {served}, not {wanted}.",
                     remedy="See that Caddy reads MEDIA_TLS_CERT_HOST_PATH, and that MEDIA_HTTPS_ADDRESS is this Caddy.",
                 )
             self._sleep(_LOOK_EVERY_S)
+
+    def _looked(self, *, over: bool) -> str:
+        """What is served; nothing where a connection went down with the old configuration, until time is over."""
+        try:
+            return self._host.served()
+        except CaddyError:
+            if over:
+                raise
+            return ""
 
     def _settle(self, settings: MediaTlsSettings) -> None:
         """What was prepared is what is there now."""

@@ -15,6 +15,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -37,6 +38,7 @@ CLIENT_CA = "ca-for-clients.pem"
 
 _CLOCK_SLACK = timedelta(minutes=5)
 """A consumer's clock may be behind the host's."""
+_LOCK_EVERY_S = 0.05
 _LIVE = ".live"
 _PAIR = ".pair-"
 
@@ -220,11 +222,11 @@ def write_material(folder: Path, material: TlsMaterial) -> None:
 
 
 @contextlib.contextmanager
-def material_lock(folder: Path) -> Generator[None]:
-    """One change of the pair in `folder` at a time, among all processes.
+def material_lock(folder: Path, patience_s: float = 30.0) -> Generator[None]:
+    """One change of the pair in `folder` at a time, among all processes; another's is waited for.
 
     Raises:
-        TlsMaterialError: another is under way, or the folder cannot be written.
+        TlsMaterialError: another is still under way after `patience_s`, or the folder cannot be written.
     """
     try:
         _make_folder(folder)
@@ -234,18 +236,27 @@ def material_lock(folder: Path) -> Generator[None]:
             f"{folder} cannot be written: {error.strerror}.",
             remedy="Set MEDIA_TLS_CERT_HOST_PATH to a folder of this user's.",
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise TlsMaterialError(
-            f"TLS material in {folder} is being changed by another process.",
-            remedy="Try again when it is done.",
-        ) from error
+    deadline_s = time.monotonic() + patience_s
+    while not _locked(descriptor):
+        if time.monotonic() >= deadline_s:
+            os.close(descriptor)
+            raise TlsMaterialError(
+                f"TLS material in {folder} is being changed by another process.",
+                remedy="Try again when it is done.",
+            )
+        time.sleep(_LOCK_EVERY_S)
     try:
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def certificate_of(
