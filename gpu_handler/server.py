@@ -107,6 +107,7 @@ class StsServer:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         logger.info("listening on %s, loading models", self._url)
         loading = asyncio.create_task(self._load(), name="load models")
+        connecting = asyncio.create_task(self._connect_cache(), name="connect to the media cache")
         try:
             yield
         finally:
@@ -115,7 +116,8 @@ class StsServer:
             watchdog = threading.Timer(self._drain.engines_s, self._give_up)
             watchdog.daemon = True
             watchdog.start()
-            await asyncio.wait({loading})
+            connecting.cancel()
+            await asyncio.wait({loading, connecting})
             await self._dispatcher.close()
             if self._cache_policy is not None:
                 await self._cache_policy.aclose()
@@ -133,6 +135,10 @@ class StsServer:
             models = ", ".join(sorted(set(self._dispatcher.health.models.values())))
             sys.stdout.write(f"STS ready on {self._url}: {models}\n")
             sys.stdout.flush()
+
+    async def _connect_cache(self) -> None:
+        if self._cache_policy is not None:
+            await self._cache_policy.warm_up()
 
     def _stop(self, exit_code: ExitCode) -> None:
         self._exit_code = exit_code

@@ -16,6 +16,7 @@ from livedub.media_cache.policy import (
     READ_RATE_HZ,
     CachePolicy,
     PolicyConfig,
+    PolicyCounts,
     SpokenLine,
 )
 from tests.unit.livedub.media_cache.fake_cache import FakeCache, running
@@ -127,6 +128,7 @@ async def test_a_long_trouble_is_one_line_in_the_log(caplog: pytest.LogCaptureFi
     store.failure = None
     await policy.lookup(LINE)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "3 failures in a row): down" in caplog.text
 
 
 async def test_a_read_only_cache_is_offered_nothing():
@@ -214,6 +216,20 @@ async def test_a_caller_that_is_cancelled_says_nothing_about_the_cache():
             await asking
     assert policy.counts.skipped == 0
     await policy.aclose()
+
+
+@pytest.mark.parametrize(
+    ("failure", "levels"),
+    [(None, ["INFO"]), (MediaCacheUnavailableError("down"), ["WARNING"]), (ValueError("bug"), ["ERROR"])],
+)
+async def test_the_log_says_whether_the_cache_answers_at_the_start(
+    failure: Exception | None, levels: list[str], caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    policy = CachePolicy(MemoryStore(failure=failure), PATIENT)
+    await policy.warm_up()
+    assert [record.levelname for record in caplog.records] == levels
+    assert policy.counts == PolicyCounts()
 
 
 async def test_it_works_over_the_wire():

@@ -32,6 +32,7 @@ READ_RATE_HZ = SAMPLE_RATES_HZ[READ_VARIANT]
 LOOKUP_BREAKER = BreakerConfig(failures_to_open=3, cool_down_ms=2_000)
 """A lookup is worth a few milliseconds now and then, not for every dub."""
 
+_NOBODYS_KEY = "0" * 64
 _REMEMBERED_SENTENCES = 50_000
 _MOST_LOOKUPS = 64
 _MOST_WRITES = 16
@@ -147,10 +148,25 @@ class CachePolicy:
         self._clock_ns = clock_ns
         self._breaker = CircuitBreaker(LOOKUP_BREAKER)
         self._told_down = False
+        self._problem = ""
         self._sights = _Sights(remembered)
         self._reading: set[asyncio.Task[Samples | None]] = set()
         self._writing: dict[str, asyncio.Task[None]] = {}
         self.counts = PolicyCounts()
+
+    async def warm_up(self) -> None:
+        """Connect before the first dub needs it, and tell the log where that is not possible. Never raises.
+
+        The first exchange of a process costs tens of milliseconds of its own: libraries load, a connection opens.
+        """
+        try:
+            await self._store.get(_NOBODYS_KEY, READ_VARIANT)
+        except LivedubError as error:
+            logger.warning("the media cache does not answer: %s", error)
+        except Exception:
+            logger.exception("the media cache does not answer")
+        else:
+            logger.info("the media cache answers")
 
     async def lookup(self, line: SpokenLine) -> Samples | None:
         """The line's speech at natural speed, mono at `READ_RATE_HZ`; None where it is not to be had in time.
@@ -221,6 +237,7 @@ class CachePolicy:
         """What a lookup found, and what that says about the cache's health."""
         if not task.done():
             self.counts.late += 1
+            self._problem = f"no answer within {self._config.lookup_ms} ms"
             task.add_done_callback(_forget_failure)
             return None, Outcome.FAILURE
         try:
@@ -229,10 +246,11 @@ class CachePolicy:
             return None, Outcome.ABANDONED
         except LivedubError as error:
             self.counts.failed += 1
-            logger.debug("media cache: %s", error)
+            self._problem = str(error)
             return None, Outcome.FAILURE
         except Exception:
             self.counts.failed += 1
+            self._problem = "an unexpected error"
             logger.exception("a lookup in the media cache failed")
             return None, Outcome.FAILURE
         if samples is None:
@@ -245,7 +263,8 @@ class CachePolicy:
         state = self._breaker.state
         if state is BreakerState.OPEN and not self._told_down:
             self._told_down = True
-            logger.warning("the media cache is hardly asked any more: %s", self._breaker.reason)
+            reason = self._breaker.reason
+            logger.warning("the media cache is hardly asked any more (%s): %s", reason, self._problem)
         elif state is BreakerState.CLOSED and self._told_down:
             self._told_down = False
             logger.info("the media cache answers again")
