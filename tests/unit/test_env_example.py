@@ -9,6 +9,8 @@ from livedub.media_cache.media_tls_settings import MediaTlsSettings
 from livedub.settings import render_env_example
 from livedub.supervision.function_settings import ApiSettings, ReconcileFunctionSettings
 from livedub.supervision.policy import SupervisionPolicy
+from media_edge.cache.host_settings import HostSettings
+from media_edge.cache.upload_settings import UploadSettings
 from media_edge.mediamtx.relay.settings import RelaySettings
 from media_edge.worker.agent.settings import AgentSettings
 from media_edge.worker.settings import WorkerSettings
@@ -22,6 +24,8 @@ GROUPS = [
     ("Lambda function stream_api, besides", ApiSettings),
     ("Supervision's patience, of all functions and the agent", SupervisionPolicy),
     ("STS service: python -m gpu_handler serve", StsSettings),
+    ("Media cache's upload service: python -m media_edge.cache serve", UploadSettings),
+    ("Media cache on one machine, besides: python -m media_edge.cache up, livedub media up", HostSettings),
     ("Media cache's certificate: livedub media tls-init, rotate", MediaTlsSettings),
     ("Media cache's clean-up: livedub media cleanup, function media_cache_cleanup", MediaCleanupSettings),
     ("Consumers of the media cache: the STS service over HTTP", MediaCacheSettings),
