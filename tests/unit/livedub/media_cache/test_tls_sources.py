@@ -1,5 +1,6 @@
 import base64
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,31 @@ class TestPrivateCa:
         choice = init_tls(own)
         assert choice.source is TlsSource.PRIVATE_CA
         check_pair(choice.material.fullchain_pem, choice.material.privkey_pem)
+
+    def test_the_servers_user_starts_without_the_right_to_read_the_authority(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """As systemd runs it: rotation made the pair as root, ExecStartPre looks at it as Caddy's user."""
+        own = settings(tmp_path, MEDIA_TLS_PRIVATE_CA="true")
+        made = init_tls(own)
+        read_bytes = Path.read_bytes
+
+        def read(path: Path) -> bytes:
+            if path.parent == tmp_path / "ca":
+                raise PermissionError(13, "Permission denied", str(path))
+            return read_bytes(path)
+
+        monkeypatch.setattr(Path, "read_bytes", read)
+        choice = init_tls(own)
+        assert (choice.source, choice.material) == (TlsSource.FILES, made.material)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    def test_the_lock_that_root_made_is_the_servers_too(self, tmp_path: Path):
+        host = tmp_path / "media"
+        host.mkdir()
+        os.chown(host, 4_242, 4_242)
+        init_tls(settings(host))
+        assert {path.lstat().st_uid for path in [host / "tls", *(host / "tls").rglob("*")]} == {4_242}
 
 
 class TestVariables:

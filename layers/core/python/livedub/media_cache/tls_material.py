@@ -231,6 +231,7 @@ def material_lock(folder: Path, patience_s: float = 30.0) -> Generator[None]:
     try:
         _make_folder(folder)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _give_away(folder, folder / ".lock")
     except OSError as error:
         raise TlsMaterialError(
             f"{folder} cannot be written: {error.strerror}.",

@@ -173,7 +173,11 @@ def _to_be_reissued(existing: TlsMaterial, settings: MediaTlsSettings) -> bool:
     """Whether the files are a leaf of the host's own authority that is near its end: consumers will not notice."""
     if not settings.tls_private_ca:
         return False
-    authority = PrivateCa.load(settings.ca_folder)
+    try:
+        authority = PrivateCa.load(settings.ca_folder)
+    except TlsMaterialError:
+        # Root's, and this is the server's user: it serves what is there, `rotate --renew` issues the next.
+        return False
     return authority is not None and authority.issued(existing.leaf) and due(existing.leaf)
 
 
