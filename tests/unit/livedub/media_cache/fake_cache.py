@@ -30,6 +30,8 @@ class FakeCache:
     received: list[Received] = field(default_factory=list)
     behaviour: Behaviour | None = None
     connections: int = 0
+    resets: int = 0
+    """So many connections are cut off as soon as they are accepted."""
     url: str = ""
 
     async def answer(self, request: Received, writer: asyncio.StreamWriter) -> bool:
@@ -93,7 +95,20 @@ async def running(cache: FakeCache, tls: ssl.SSLContext | None = None):
             with suppress(ConnectionError, ssl.SSLError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if cache.resets:
+            cache.resets -= 1
+            writer.transport.abort()
+            return
+        if tls is not None:
+            await writer.start_tls(tls)
+        await connected(reader, writer)
+
+    # A server that cuts connections off must get hold of them before their handshake.
+    by_hand = cache.resets > 0
+    server = await asyncio.start_server(
+        accepted if by_hand else connected, "127.0.0.1", 0, ssl=None if by_hand else tls
+    )
     host, port = server.sockets[0].getsockname()[:2]
     cache.url = f"{'https' if tls else 'http'}://{host}:{port}"
     try:

@@ -171,6 +171,32 @@ async def test_the_end_of_a_new_connection_is_a_failure_at_once():
         assert len(cache.received) == 1
 
 
+@pytest.mark.parametrize("resets", [1, 2])
+async def test_one_connection_cut_off_in_its_handshake_costs_nothing(resets: int, tmp_path: Path):
+    certificate, key = self_signed()
+    fake = FakeCache(objects={PATH: AUDIO}, resets=resets)
+    async with (
+        running(fake, server_context(tmp_path, certificate, key)) as cache,
+        AsyncMediaCacheClient([cache.url], tls=parse_ca_bundle(certificate)) as client,
+    ):
+        if resets > 1:
+            with pytest.raises(MediaCacheUnavailableError, match="cannot be reached"):
+                await client.get(KEY, Variant.PCM)
+        assert await client.get(KEY, Variant.PCM) == AUDIO
+
+
+async def test_an_untrusted_host_is_asked_once(tmp_path: Path):
+    certificate, key = self_signed()
+    other, _ = self_signed("other")
+    async with (
+        running(FakeCache(), server_context(tmp_path, certificate, key)) as cache,
+        AsyncMediaCacheClient([cache.url], tls=parse_ca_bundle(other)) as client,
+    ):
+        with pytest.raises(MediaCacheUntrustedError):
+            await client.get(KEY, Variant.PCM)
+        assert cache.connections <= 1
+
+
 async def test_a_body_cut_short_is_no_object():
     async def cut(_request: Received, writer: asyncio.StreamWriter) -> bool:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc")

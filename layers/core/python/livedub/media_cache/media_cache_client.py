@@ -4,8 +4,9 @@
         audio = await cache.get(cache_key(sentence, voice, model), Variant.PCM)     # None: not there
 
 Reading asks a key's first host, then its second choice, so that a host may come or go without losing what is stored.
-A read or write that meets the end of a connection used before is sent once more on a new one: a server that reloads
-its certificate closes idle connections, and every request here may be repeated without harm.
+A request that meets the end of a connection used before, or of one in its handshake, is sent once more on a new one: a
+server that reloads its certificate closes idle connections and those its old listener had just accepted. Every request
+here may be repeated without harm.
 """
 
 from __future__ import annotations
@@ -83,16 +84,19 @@ class _Answer:
 
 
 class _ConnectionUse:
-    """Sees, through httpcore's trace hook, whether a request had to open a connection."""
+    """Sees, through httpcore's trace hook, whether a request had to open a connection, and how far that came."""
 
-    __slots__ = ("opened",)
+    __slots__ = ("opened", "shook_hands")
 
     def __init__(self) -> None:
         self.opened = False
+        self.shook_hands = False
 
     async def __call__(self, event: str, _info: Mapping[str, Any]) -> None:
         if event == "connection.connect_tcp.started":
             self.opened = True
+        elif event == "connection.start_tls.started":
+            self.shook_hands = True
 
 
 class AsyncMediaCacheClient:
@@ -316,7 +320,7 @@ class AsyncMediaCacheClient:
         return answer
 
     async def _exchange(self, host: str, ask: _Ask) -> _Answer:
-        """Send and read; once more where the connection had been used before and turned out to be at its end."""
+        """Send and read; once more where the connection was at its end before it carried anything of this request."""
         use = _ConnectionUse()
         try:
             return await self._once(self._pool, host, ask, use)
@@ -324,6 +328,10 @@ class AsyncMediaCacheClient:
             if use.opened:
                 raise
             logger.debug("%s closed a connection that was kept; asking again", host)
+        except httpx.ConnectError as error:
+            if not use.shook_hands or _verification_error(error) is not None:
+                raise
+            logger.debug("%s closed a connection in its handshake; asking again", host)
         return await self._once(self._single_use, host, ask, use)
 
     async def _once(
