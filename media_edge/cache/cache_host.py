@@ -144,6 +144,7 @@ def _environment(host: HostSettings, upload: UploadSettings, paths: Paths, port:
         "MEDIA_SOCKET": str(paths.upload_socket),
         "MEDIA_CADDY_ADMIN_SOCKET": str(paths.admin_socket),
         "MEDIA_CADDY_METRICS_ADDRESS": host.caddy_metrics_address or f"127.0.0.1:{_free_port('127.0.0.1')}",
+        "MEDIA_READ_METRICS": host.read_metrics,
         "MEDIA_MAX_BODY_BYTES": str(upload.max_body_bytes),
         "MEDIA_UPLOAD_TOKEN": upload.upload_token.get_secret_value(),
         "MEDIA_UPLOAD_TOKENS": upload.upload_tokens.get_secret_value(),

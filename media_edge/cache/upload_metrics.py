@@ -1,6 +1,7 @@
 """Prometheus metrics of the upload service, the volume under it and the certificate beside it.
 
-Reads never pass here: Caddy counts them on an endpoint of its own (hits are 200, 206 and 304, misses 404).
+Reads never pass here: with MEDIA_READ_METRICS=metrics Caddy counts them on an endpoint of its own (hits are 200, 206
+and 304, misses 404).
 """
 
 from __future__ import annotations

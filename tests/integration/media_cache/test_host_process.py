@@ -83,7 +83,10 @@ def scrape(port: int) -> str:
 def test_metrics_tell_of_reads_writes_volume_and_certificate(tmp_path: Path):
     uploads, reads = free_ports(2)
     with MediaHost(
-        tmp_path, MEDIA_METRICS_PORT=str(uploads), MEDIA_CADDY_METRICS_ADDRESS=f"127.0.0.1:{reads}"
+        tmp_path,
+        MEDIA_METRICS_PORT=str(uploads),
+        MEDIA_CADDY_METRICS_ADDRESS=f"127.0.0.1:{reads}",
+        MEDIA_READ_METRICS="metrics",
     ) as host:
         path = path_of("measured")
         host.put(path, BODY)

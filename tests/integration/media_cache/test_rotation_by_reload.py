@@ -63,7 +63,11 @@ def test_an_upload_under_way_outlives_a_forced_reload(host: MediaHost, number: i
 
 
 class Reader(threading.Thread):
-    """Reads one object over and over; the end of a connection it has used before is all that it forgives."""
+    """Reads one object over and over.
+
+    It forgives the end of a connection it has used before, and one cut off before anything was asked on it: both may
+    be tried again, whatever the method.
+    """
 
     def __init__(self, port: int, path: str, stop: threading.Event) -> None:
         super().__init__()
@@ -78,9 +82,17 @@ class Reader(threading.Thread):
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             connection = http.client.HTTPSConnection("127.0.0.1", self._port, timeout=30, context=context)
             try:
-                self._use(connection)
+                if self._connected(connection):
+                    self._use(connection)
             finally:
                 connection.close()
+
+    def _connected(self, connection: http.client.HTTPSConnection) -> bool:
+        try:
+            connection.connect()
+        except (ConnectionResetError, ssl.SSLEOFError):
+            return False
+        return True
 
     def _use(self, connection: http.client.HTTPSConnection) -> None:
         reused = False
