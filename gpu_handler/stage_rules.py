@@ -134,13 +134,15 @@ def _place(ticket: Ticket) -> tuple[int, int]:
 class CostEstimate:
     """The least that a batch has taken lately.
 
-    The least, because refusing a fragment that would have made it is worse than computing one that does not; lately,
-    because a stage that refuses everything learns nothing new and must try again.
+    The least, because refusing a fragment that would have made it is worse than computing one that does not. Nothing
+    is known once no batch has ended for `fresh_s`: a stage that refuses everything learns nothing new, so it must
+    soon try again.
     """
 
-    def __init__(self, *, samples: int = 8, memory_s: float = 10.0) -> None:
+    def __init__(self, *, samples: int = 8, memory_s: float = 10.0, fresh_s: float = 3.0) -> None:
         self._samples: deque[tuple[int, int]] = deque(maxlen=samples)
         self._memory_ns = round(memory_s * _NS_PER_S)
+        self._fresh_ns = round(fresh_s * _NS_PER_S)
         self._least_ns = 0
         self._valid_until_ns = -1
 
@@ -151,11 +153,13 @@ class CostEstimate:
 
     def least_ns(self, now_ns: int) -> int:
         """0 where nothing is known."""
+        if not self._samples or self._samples[-1][0] < now_ns - self._fresh_ns:
+            return 0
         if now_ns > self._valid_until_ns:
-            while self._samples and self._samples[0][0] < now_ns - self._memory_ns:
+            while self._samples[0][0] < now_ns - self._memory_ns:
                 self._samples.popleft()
-            self._least_ns = min((duration for _, duration in self._samples), default=0)
-            self._valid_until_ns = self._samples[0][0] + self._memory_ns if self._samples else now_ns
+            self._least_ns = min(duration for _, duration in self._samples)
+            self._valid_until_ns = self._samples[0][0] + self._memory_ns
         return self._least_ns
 
 
