@@ -53,9 +53,12 @@ def test_an_upload_under_way_outlives_a_forced_reload(host: MediaHost, number: i
     with context.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
         head = (
             f"PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {auth()['Authorization']}\r\n"
-            "Content-Length: 40000\r\n\r\n"
+            "Content-Length: 40000\r\nExpect: 100-continue\r\n\r\n"
         )
-        connection.sendall(head.encode() + b"z" * 20_000)
+        connection.sendall(head.encode())
+        # Only now it is under way: a connection on which nothing was read yet may be cut off by a reload.
+        assert connection.recv(1_000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"z" * 20_000)
         rotate(host)
         connection.sendall(b"z" * 20_000)
         assert read_reply(connection).status == 201
