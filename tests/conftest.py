@@ -25,10 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
-    """An entry point run inside a test configures logging, onto streams that end with the test."""
+    """An entry point run inside a test configures logging: onto streams that end with the test, and libraries quiet."""
     root = logging.getLogger()
-    handlers, level, disabled = list(root.handlers), root.level, logging.root.manager.disable
+    handlers = list(root.handlers)
+    known = [root, *(one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger))]
+    levels = [(logger, logger.level) for logger in known]
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.disable(disabled)
+    for logger, level in levels:
+        logger.setLevel(level)
