@@ -42,6 +42,7 @@ class JobHandler:
         Whoever stops iterating, RunPod's cancellation for one, stops the work and frees its slot.
         """
         received_ns = self._dispatcher.clock_ns()
+        logger.debug("job %s is in hand", job.get("id"))
         try:
             request = self._accept(job)
         except RequestRefusedError as refusal:

@@ -1,8 +1,9 @@
 """What holds for every test.
 
 Property tests draw the same examples every time, so that a change is judged by itself; `make explore` draws new
-ones. A test that is paced by the wall clock gets a second try, which the summary shows as RERUN: a shared machine
-can stand still for longer than a live stream forgives, twice in a row it is the code.
+ones. A test that is paced by the wall clock, or runs a handful of real processes, gets a second try, which the
+summary shows as RERUN: a shared machine can stand still for longer than a live stream or a time-out forgives, twice in
+a row it is the code.
 """
 
 import logging
@@ -19,7 +20,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("realtime"):
+        if item.get_closest_marker("realtime") or item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

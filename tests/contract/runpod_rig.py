@@ -138,9 +138,10 @@ class RunpodRig:
         env = {
             **worker_environment(self.origin, ENDPOINT_ID, worker_id, KEY),
             "STS_PROFILE": "mock",
+            "RUNPOD_PING_INTERVAL": "1000",
             **settings,
         }
-        worker = Process(["gpu_handler", "runpod"], env)
+        worker = Process(["gpu_handler", "--log-level", "DEBUG", "runpod"], env)
         self._children.append(worker)
         worker.line(ready)
         self.emulator.line(f"worker {worker_id} is here")

@@ -217,7 +217,7 @@ async def test_more_than_it_can_take_is_refused_over_http(tmp_path_factory: pyte
 class TestWorkerLost:
     async def test_another_worker_takes_the_job_over(self, tmp_path_factory: pytest.TempPathFactory):
         listener = Listener()
-        with runpod_rig(tmp_path_factory.mktemp("lost"), "--worker-silence-s", "3") as rig:
+        with runpod_rig(tmp_path_factory.mktemp("lost"), "--worker-silence-s", "5") as rig:
             doomed = rig.start_worker("doomed", STS_MOCK_SCRIPT="*:stall:60000")
             sts = RunpodSts(rig.endpoint_id, base_url=rig.url, api_key=rig.key)
             call = asyncio.create_task(sts.process(asked(deadline_ms=60_000), listener))

@@ -22,8 +22,20 @@ PATIENT = {"deadline_ms": 120_000}
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[RunpodRig]:
-    with runpod_rig(tmp_path, "--worker-silence-s", "3") as made:
+    with runpod_rig(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def impatient_rig(tmp_path: Path) -> Iterator[RunpodRig]:
+    """Its queue gives a worker up that has not been heard for 5 s; they speak every second."""
+    with runpod_rig(tmp_path, "--worker-silence-s", "5") as made:
+        yield made
+
+
+def in_hand(worker: Process, job_id: str) -> None:
+    """Wait until the worker has a job: what the queue calls IN_PROGRESS may still be on its way to it."""
+    worker.line(f"job {job_id} is in hand")
 
 
 def test_a_cancelled_job_frees_its_slot(rig: RunpodRig):
@@ -44,7 +56,7 @@ def test_sigterm_lets_jobs_end_and_takes_no_more(rig: RunpodRig):
     worker = rig.start_worker(STS_MAX_CONCURRENCY="2", **STALL)
     with client(rig) as http:
         first = http.post("/run", json={"input": fragment(200, **PATIENT)}).json()["id"]
-        status(http, first, "IN_PROGRESS")
+        in_hand(worker, first)
         worker.terminate()
         until(http, "/health", lambda health: health["jobs"]["completed"] == 1)
         assert result_in(status(http, first, "COMPLETED")["output"]).error is None
@@ -65,7 +77,7 @@ def test_sigterm_answers_what_takes_too_long(rig: RunpodRig):
     worker = rig.start_worker(**STALL)
     with client(rig) as http:
         job_id = http.post("/run", json={"input": fragment(100, **PATIENT)}).json()["id"]
-        status(http, job_id, "IN_PROGRESS")
+        in_hand(worker, job_id)
         worker.terminate()
         assert worker.wait(timeout_s=20) == 0
         error = result_in(status(http, job_id, "COMPLETED")["output"]).error
@@ -74,13 +86,13 @@ def test_sigterm_answers_what_takes_too_long(rig: RunpodRig):
         assert "shutting down" in error.message
 
 
-def test_the_job_of_a_worker_that_was_killed_goes_to_another(rig: RunpodRig):
-    worker = rig.start_worker("doomed", **STALL)
-    with client(rig) as http:
+def test_the_job_of_a_worker_that_was_killed_goes_to_another(impatient_rig: RunpodRig):
+    worker = impatient_rig.start_worker("doomed", **STALL)
+    with client(impatient_rig) as http:
         job_id = http.post("/run", json={"input": fragment(100, **PATIENT)}).json()["id"]
-        status(http, job_id, "IN_PROGRESS")
+        in_hand(worker, job_id)
         os.kill(worker.pid, 9)  # that process alone: its heartbeat must not speak for it
-        rig.start_worker("heir")
+        impatient_rig.start_worker("heir")
         done = status(http, job_id, "COMPLETED")
         assert (done["workerId"], done["retries"]) == ("heir", 1)
         assert http.get("/health").json()["jobs"]["retried"] == 1
