@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gpu_handler.settings import StsSettings
+from livedub.library.library_settings import LibrarySettings
 from livedub.media_cache.cleanup_settings import MediaCleanupSettings
 from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.media_tls_settings import MediaTlsSettings
@@ -29,6 +30,7 @@ GROUPS = [
     ("Media cache's certificate: livedub media tls-init, rotate", MediaTlsSettings),
     ("Media cache's clean-up: livedub media cleanup, function media_cache_cleanup", MediaCleanupSettings),
     ("Consumers of the media cache: the STS service over HTTP", MediaCacheSettings),
+    ("Media library: storage, catalogue, jobs", LibrarySettings),
 ]
 
 

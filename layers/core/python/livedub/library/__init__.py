@@ -1,0 +1,1 @@
+"""The media library: files in S3-compatible storage, their catalogue, and jobs that transcode, trim and dub them."""

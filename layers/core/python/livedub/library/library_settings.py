@@ -1,0 +1,128 @@
+"""Settings of everything that touches the media library, built by an entry point, never at import."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from livedub.settings import explain
+
+_MINIO_USER = "minioadmin"
+"""What MinIO calls user and password where nobody chose others."""
+
+
+class Executor(str, Enum):
+    """Who runs the library's jobs."""
+
+    CELERY = "celery"
+    STEP_FUNCTIONS = "stepfunctions"
+
+
+class LibrarySettings(BaseSettings):
+    """Where files, catalogue and jobs are. S3_ENDPOINT_URL alone tells one machine from AWS."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LIBRARY_", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    endpoint_url: str = Field(
+        default="",
+        validation_alias="S3_ENDPOINT_URL",
+        description="Address of the S3-compatible storage, such as http://localhost:9000 (MinIO, livedub up). Empty: AWS.",
+    )
+    bucket_in: str = Field(
+        default="mpr-media-in", validation_alias="S3_BUCKET_IN", description="Bucket of what comes in."
+    )
+    bucket_out: str = Field(
+        default="mpr-media-out", validation_alias="S3_BUCKET_OUT", description="Bucket of what jobs make."
+    )
+    region: str = Field(
+        default="us-east-1", validation_alias="AWS_REGION", description="Region of the storage."
+    )
+    access_key_id: str = Field(
+        default="",
+        validation_alias="AWS_ACCESS_KEY_ID",
+        description="Access key; empty takes AWS_PROFILE or the machine's role, at an S3_ENDPOINT_URL minioadmin.",
+    )
+    secret_access_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias="AWS_SECRET_ACCESS_KEY", description="Its secret."
+    )
+    session_token: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias="AWS_SESSION_TOKEN",
+        description="Comes with temporary keys only.",
+    )
+    profile: str = Field(
+        default="", validation_alias="AWS_PROFILE", description="Profile of ~/.aws to take the keys from."
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias="DATABASE_URL",
+        description="Postgres with the catalogue, postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+    )
+    executor: Executor = Field(
+        default=Executor.CELERY,
+        validation_alias="LIVEDUB_EXECUTOR",
+        description="Who runs jobs: celery (hosts with Redis) or stepfunctions (AWS).",
+    )
+    work_dir: Path | None = Field(
+        default=None,
+        description="Folder for what a job works on; it needs room for the source and what is made of it. Empty: the "
+        "system's folder for temporary files.",
+    )
+    api_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Bearer token that the library's API asks for; empty lets nobody in.",
+    )
+    callback_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key with which whoever ran a job signs its callback (HMAC-SHA256); empty lets none in.",
+    )
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not value:
+            return ""
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no address: {error}") from error
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+            raise ValueError(
+                f"{value!r} is no address of a storage: give http(s)://HOST or http(s)://HOST:PORT"
+            )
+        return value.rstrip("/")
+
+    @property
+    def static_keys(self) -> tuple[str, str, str] | None:
+        """Access key, secret and session token (or ""); None lets boto3 find them.
+
+        At an endpoint of one's own that nobody gave keys for, MinIO's: what ~/.aws holds is not for strangers.
+        """
+        if self.access_key_id:
+            return (
+                self.access_key_id,
+                self.secret_access_key.get_secret_value(),
+                self.session_token.get_secret_value(),
+            )
+        if self.endpoint_url and not self.profile:
+            return _MINIO_USER, _MINIO_USER, ""
+        return None
+
+    @classmethod
+    def load(cls) -> LibrarySettings:
+        """Read the environment.
+
+        Raises:
+            ConfigurationError: something is malformed.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise explain(error, cls) from None
