@@ -4,7 +4,7 @@ from itertools import count
 import psycopg
 import pytest
 
-from local.postgres import postgres_server
+from livedub.database.embedded_postgres import postgres_server
 
 _numbers = count()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from livedub.database.embedded_postgres import postgres_server
 from livedub.database.errors import (
     DatabaseBusyError,
     DatabaseError,
@@ -17,7 +18,6 @@ from livedub.database.errors import (
 from livedub.database.migrate import Migration, load_migrations, migrate
 from livedub.database.postgres_store import Database, Patience
 from livedub.errors import ConfigurationError
-from local.postgres import postgres_server
 
 SHORT = Patience(connection_ms=200, lock_ms=100, statement_ms=300, idle_transaction_ms=500)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from livedub.database.embedded_postgres import postgres_server
 from livedub.media_cache.key import Variant, object_path
 from livedub.media_cache.wire import METADATA_HEADER, AudioVariant, CacheMetadata, encode_metadata
-from local.postgres import postgres_server
 
 from .media_rig import UploadService, auth, path_of
 

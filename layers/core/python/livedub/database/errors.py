@@ -17,5 +17,9 @@ class DatabaseBusyError(DatabaseError):
     """Somebody held what was asked for, for longer than we wait."""
 
 
+class DatabaseServerError(DatabaseError):
+    """A server of our own could not be set up, did not start, or does not end."""
+
+
 class MigrationError(ConfigurationError):
     """The migrations at hand and those applied to the database do not fit together."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from local.postgres import postgres_server
-from local.processes import ProcessError
+from livedub.database.embedded_postgres import postgres_server
+from livedub.database.errors import DatabaseServerError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -56,13 +56,14 @@ def test_it_stops_though_a_client_stays(tmp_path: Path):
 def test_a_folder_that_holds_no_database_is_told(tmp_path: Path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "PG_VERSION").write_text("9.6\n")
-    with pytest.raises(ProcessError, match="Postgres ended at its start"), postgres_server(tmp_path):
+    with pytest.raises(DatabaseServerError, match="Postgres ended at its start"), postgres_server(tmp_path):
         pass
 
 
 def test_it_ends_with_an_owner_that_was_killed(tmp_path: Path):
     code = (
-        "import sys, time; from pathlib import Path; from local.postgres import postgres_server\n"
+        "import sys, time; from pathlib import Path\n"
+        "from livedub.database.embedded_postgres import postgres_server\n"
         "with postgres_server(Path(sys.argv[1]), durable=False):\n"
         "    print('up', flush=True); time.sleep(300)\n"
     )
