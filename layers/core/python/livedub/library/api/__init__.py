@@ -1,0 +1,1 @@
+"""The library's API: one set of operations and types behind REST and GraphQL."""
