@@ -83,6 +83,60 @@ class LibrarySettings(BaseSettings):
         description="Key with which whoever ran a job signs its callback (HMAC-SHA256); empty lets none in.",
     )
 
+    broker_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis that hands jobs to Celery's workers: redis://HOST:PORT/NUMBER or redis+socket:///PATH.",
+    )
+    state_machine_arn: str = Field(
+        default="", description="State machine media_job, which LIVEDUB_EXECUTOR=stepfunctions starts."
+    )
+    work_queue_url: str = Field(
+        default="", description="SQS queue from which hosts take what the state machine gives them."
+    )
+    callback_url: str = Field(
+        default="", description="Address of the library's API, where the state machine reports a job's end."
+    )
+    job_slots: int = Field(default=2, ge=1, le=64, description="Jobs that one host works on at once.")
+    job_timeout_s: int = Field(
+        default=6 * 3_600,
+        ge=10,
+        le=7 * 86_400,
+        description="Longest time that one attempt at a job may take.",
+    )
+    job_lease_s: float = Field(
+        default=20.0,
+        ge=3,
+        le=600,
+        description="A worker that says nothing of its job for so long has lost it to the next one.",
+    )
+    job_beat_s: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="How often a worker stores a job's progress and asks whether to go on; below a third of the lease.",
+    )
+    pending_patience_s: float = Field(
+        default=30.0, ge=1, le=3_600, description="A job that waits longer is put into the queue again."
+    )
+    function_max_bytes: int = Field(
+        default=256 * 1_024 * 1_024,
+        ge=0,
+        description="Files up to this size are trimmed and transcoded in a Lambda function, larger ones on a host. 0: none.",
+    )
+    function_has_ffmpeg: bool = Field(
+        default=False,
+        description="Whether the Lambda function finds the program LIBRARY_FFMPEG, to transcode.",
+    )
+    fan_out_min_s: int = Field(
+        default=600,
+        ge=0,
+        le=7 * 86_400,
+        description="Media from this length on is dubbed by many hosts at once. 0: never.",
+    )
+    fan_out_hosts: int = Field(
+        default=40, ge=1, le=1_000, description="Ranges of one file that are dubbed at once."
+    )
+
     @field_validator("endpoint_url")
     @classmethod
     def _address(cls, value: str) -> str:
