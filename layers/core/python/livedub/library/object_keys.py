@@ -13,6 +13,8 @@ from livedub.library.library_errors import BadKeyError
 MAX_KEY_BYTES = 1_024
 """S3's own limit, in UTF-8."""
 _LONGEST_SUFFIX = 12
+_BREAKS_LINES = frozenset({"Cc", "Zl", "Zp"})
+"""Unicode's categories of control characters, line and paragraph separators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +49,22 @@ def check_key(key: str) -> str:
 
 
 def _problem(key: str) -> str:
-    if not key:
-        return "is empty"
     try:
         size_bytes = len(key.encode())
     except UnicodeEncodeError:
         return "is not valid Unicode"
-    if size_bytes > MAX_KEY_BYTES:
-        return f"has {size_bytes} bytes, {MAX_KEY_BYTES} are allowed"
-    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in key):
-        return "holds a control character or line break"
     parts = key.split("/")
-    if "" in parts:
-        return "starts or ends with '/' or holds '//'"
-    if {".", ".."} & set(parts):
-        return "holds '.' or '..' as a part of its path"
-    return ""
+    rules = (
+        (not key, "is empty"),
+        (size_bytes > MAX_KEY_BYTES, f"has {size_bytes} bytes, {MAX_KEY_BYTES} are allowed"),
+        (
+            any(unicodedata.category(character) in _BREAKS_LINES for character in key),
+            "holds a control character or line break",
+        ),
+        ("" in parts, "starts or ends with '/' or holds '//'"),
+        (bool({".", ".."} & set(parts)), "holds '.' or '..' as a part of its path"),
+    )
+    return next((problem for broken, problem in rules if broken), "")
 
 
 def check_prefix(prefix: str) -> str:
@@ -71,9 +73,8 @@ def check_prefix(prefix: str) -> str:
     Raises:
         BadKeyError: no key begins like this.
     """
-    bare = prefix.removesuffix("/")
-    if prefix and (bare or prefix):
-        check_key(bare or prefix)
+    if prefix:
+        check_key(prefix.removesuffix("/") or prefix)
     return prefix
 
 
