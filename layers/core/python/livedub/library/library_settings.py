@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livedub.settings import explain
@@ -82,6 +82,24 @@ class LibrarySettings(BaseSettings):
         default=SecretStr(""),
         description="Key with which whoever ran a job signs its callback (HMAC-SHA256); empty lets none in.",
     )
+    api_token_secret: str = Field(
+        default="",
+        description="Name of the secret in Secrets Manager that holds LIBRARY_API_TOKEN; wins over the variable.",
+    )
+    callback_secret_name: str = Field(
+        default="",
+        description="Name of the secret in Secrets Manager that holds LIBRARY_CALLBACK_SECRET; wins over the variable.",
+    )
+    database_url_secret: str = Field(
+        default="",
+        description="Name of the secret in Secrets Manager that holds DATABASE_URL; wins over the variable.",
+    )
+    url_expires_s: int = Field(
+        default=3_600,
+        ge=1,
+        le=7 * 86_400,
+        description="How long an address to upload or download a file is good.",
+    )
 
     broker_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
@@ -152,6 +170,15 @@ class LibrarySettings(BaseSettings):
                 f"{value!r} is no address of a storage: give http(s)://HOST or http(s)://HOST:PORT"
             )
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _beats_keep_the_lease(self) -> LibrarySettings:
+        if self.job_beat_s * 3 > self.job_lease_s:
+            raise ValueError(
+                f"LIBRARY_JOB_BEAT_S ({self.job_beat_s:g}) must be at most a third of LIBRARY_JOB_LEASE_S "
+                f"({self.job_lease_s:g})"
+            )
+        return self
 
     @property
     def static_keys(self) -> tuple[str, str, str] | None:
