@@ -44,6 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--public-host", help="name under which consumers reach it (MEDIA_PUBLIC_HOST)")
     up.add_argument("--data-dir", type=Path, help="folder of the objects (MEDIA_DATA_DIR)")
     up.add_argument("--tls-path", type=Path, help="folder above tls/ (MEDIA_TLS_CERT_HOST_PATH)")
+    up.add_argument(
+        "--catalogue-dir", type=Path, help="folder for a Postgres of its own (MEDIA_CATALOGUE_DIR)"
+    )
+    up.add_argument(
+        "--cleanup-every", type=float, metavar="S", help="clean up so often (MEDIA_CLEANUP_EVERY_S)"
+    )
     up.add_argument("--run-dir", type=Path, help="folder for the sockets (MEDIA_RUN_DIR)")
     return parser
 
@@ -56,9 +62,10 @@ def _up(options: argparse.Namespace) -> None:
     def given(*names: str) -> dict[str, Any]:
         return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
-    host_options = given("bind", "port", "public_host", "run_dir")
-    if options.tls_path is not None:
-        host_options["tls_cert_host_path"] = options.tls_path
+    host_options = given("bind", "port", "public_host", "run_dir", "catalogue_dir")
+    for option, field in (("tls_path", "tls_cert_host_path"), ("cleanup_every", "cleanup_every_s")):
+        if getattr(options, option) is not None:
+            host_options[field] = getattr(options, option)
     upload = UploadSettings.load(**given("data_dir"), make_token=secrets.token_urlsafe(32))
     asyncio.run(run_host(HostSettings.load(**host_options), upload, _announce))
 

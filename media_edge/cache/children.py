@@ -58,6 +58,11 @@ class Child:
         """Whether it still runs."""
         return self._process.returncode is None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with anything but 0."""
+        return bool(self._process.returncode)
+
     async def ended(self) -> None:
         """Wait until it ends."""
         await self._process.wait()

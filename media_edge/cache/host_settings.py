@@ -33,6 +33,17 @@ class HostSettings(BaseSettings):
         default=None,
         description="Folder for the sockets of `media_edge.cache up`. Empty: a temporary one.",
     )
+    catalogue_dir: Path | None = Field(
+        default=None,
+        description="Folder for a Postgres of `media_edge.cache up`'s own, used where DATABASE_URL is empty. Empty: no "
+        "catalogue then.",
+    )
+    cleanup_every_s: float = Field(
+        default=0,
+        ge=0,
+        le=7 * 86_400,
+        description="How often `media_edge.cache up` runs the clean-up by itself, in seconds. 0: never.",
+    )
     caddy: str = Field(
         default="",
         description="Caddy's binary, 2.11 or newer. Empty: the one beside this Python, else the one in PATH.",

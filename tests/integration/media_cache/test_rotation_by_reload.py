@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from media_edge.cache.cache_host import CADDYFILE
+from media_edge.cache.host_start import CADDYFILE
 from media_edge.cache.served_certificate import served_certificate
 
 from .media_rig import MediaHost, auth, exchange, path_of, read_reply, wait_until

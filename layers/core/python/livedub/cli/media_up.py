@@ -48,8 +48,30 @@ def up(
             help="Folder above tls/, with certificate and key.",
         ),
     ] = _DEFAULT_FOLDER,
+    catalogue_dir: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            envvar="MEDIA_CATALOGUE_DIR",
+            help="Where a Postgres of its own keeps the catalogue, unless DATABASE_URL names another.",
+        ),
+    ] = _DEFAULT_FOLDER / "catalogue",
+    catalogue: Annotated[
+        bool,
+        typer.Option(help="Note what is stored, so that it can be cleaned up when its time is over."),
+    ] = True,
+    cleanup_every: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=7 * 86_400,
+            metavar="SECONDS",
+            envvar="MEDIA_CLEANUP_EVERY_S",
+            help="How often to clean up; 0: never.",
+        ),
+    ] = 3_600,
 ) -> None:
-    """Serve a media cache until Ctrl-C: Caddy, and the service that takes uploads.
+    """Serve a media cache until Ctrl-C: Caddy, the service that takes uploads, and a catalogue cleaned every hour.
 
     Makes a token and a self-signed certificate where none is set (MEDIA_UPLOAD_TOKEN, MEDIA_TLS_FULLCHAIN_B64 with
     MEDIA_TLS_PRIVKEY_B64). Once it serves, the three variables that consumers need are printed as export lines.
@@ -65,6 +87,8 @@ def up(
         "--public-host": public_host,
         "--data-dir": str(data_dir.absolute()),
         "--tls-path": str(tls_path.absolute()),
+        "--catalogue-dir": str(catalogue_dir.absolute()) if catalogue else "",
+        "--cleanup-every": str(cleanup_every) if catalogue else "",
     }
     _become([argument for option, value in options.items() if value for argument in (option, value)])
 
