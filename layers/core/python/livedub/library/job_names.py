@@ -1,0 +1,17 @@
+"""What jobs are called outside the catalogue: task ids, execution names, queues."""
+
+from __future__ import annotations
+
+from livedub.library.types import Job
+
+CELERY_QUEUE = "livedub-jobs"
+RUN_JOB_TASK = "livedub.library.run_job"
+SWEEP_TASK = "livedub.library.sweep"
+
+
+def submission_name(job: Job) -> str:
+    """Unique for each time a job is put into the queue, the same however often that is repeated.
+
+    At most 80 of the characters that Step Functions allows.
+    """
+    return f"{job.id}-{job.submission}"
