@@ -1,14 +1,18 @@
 """The systemd units of a media-cache host say what the code and the other unit rely on."""
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import media_edge.cache
+from livedub.media_cache.cleanup_settings import MediaCleanupSettings
 from media_edge.cache.upload_settings import UploadSettings
 
 FOLDER = Path(media_edge.cache.__file__).parent
 UNITS = ["livedub-media-upload.service", "livedub-media-caddy.service"]
+CLEANUP = "livedub-media-cleanup.service"
 
 
 def directives(unit: str) -> dict[str, list[str]]:
@@ -25,21 +29,26 @@ def environment(unit: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_unit_needs_its_volume_and_has_room_for_a_thousand_clients(unit: str):
+def test_a_unit_has_room_for_a_thousand_clients(unit: str):
+    assert int(directives(unit)["LimitNOFILE"][0]) >= 20_000
+
+
+@pytest.mark.parametrize("unit", [*UNITS, CLEANUP])
+def test_a_unit_needs_its_volume_and_can_do_no_more_than_it_must(unit: str):
     found = directives(unit)
     assert found["AssertPathIsMountPoint"] == ["/mnt/media-data"]
-    assert int(found["LimitNOFILE"][0]) >= 20_000
     assert found["NoNewPrivileges"] == ["yes"]
     assert found["ProtectSystem"] == ["strict"]
     assert found["CapabilityBoundingSet"] == [""]
 
 
-def test_the_two_run_as_two_users_that_share_a_group():
-    upload, caddy = (directives(unit) for unit in UNITS)
-    assert upload["User"] != caddy["User"]
+def test_each_runs_as_a_user_of_its_own_and_two_share_a_group():
+    upload, caddy, cleanup = (directives(unit) for unit in (*UNITS, CLEANUP))
+    assert len({unit["User"][0] for unit in (upload, caddy, cleanup)}) == 3
     assert upload["Group"] == caddy["SupplementaryGroups"] == ["livedub-media"]
+    assert "Group" not in cleanup
     users = (FOLDER / "livedub-media.sysusers.conf").read_text()
-    assert all(f"u {unit['User'][0]} " in users for unit in (upload, caddy))
+    assert all(f"u {unit['User'][0]} " in users for unit in (upload, caddy, cleanup))
 
 
 def test_both_mean_the_same_socket_and_folder():
@@ -54,3 +63,40 @@ def test_both_mean_the_same_socket_and_folder():
 def test_uploads_may_end_before_the_service_is_killed():
     drain_s = UploadSettings.model_fields["drain_timeout_s"].default
     assert int(directives(UNITS[0])["TimeoutStopSec"][0]) > drain_s
+
+
+def test_a_clean_up_comes_every_hour_and_may_end_by_itself():
+    timer = directives("livedub-media-cleanup.timer")
+    assert timer["OnCalendar"] == ["hourly"]
+    assert timer["Persistent"] == ["true"]
+    budget_s = MediaCleanupSettings.model_fields["budget_s"].default
+    assert int(directives(CLEANUP)["TimeoutStartSec"][0]) > budget_s
+
+
+@pytest.mark.parametrize("bundle", ["", "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"])
+def test_a_clean_up_trusts_what_consumers_trust_now(tmp_path: Path, bundle: str):
+    (start,) = directives(CLEANUP)["ExecStart"]
+    # systemd.exec(5) makes $ of $$; the interpreter at its place is one that shows what it was given.
+    shell = shlex.split(start.replace("$$", "$"))
+    shown = tmp_path / "python"
+    shown.write_text('#!/bin/sh\nprintf "%s\\n" "$*" "$TTS_MEDIA_CACHE_CA_BUNDLE"\n')
+    shown.chmod(0o755)
+    (tmp_path / "ca-for-clients.pem").write_text(bundle or "\n")
+    said = subprocess.run(
+        [*shell[:2], shell[2].replace("/opt/livedub/.venv/bin/python", str(shown))],
+        env={
+            "CREDENTIALS_DIRECTORY": str(tmp_path),
+            "MEDIA_DATA_DIR": "/mnt/media-data",
+            "PATH": "/usr/bin:/bin",
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout
+    command, _, given = said.partition("\n")
+    assert command == "-m livedub.cli.main media cleanup --json --sweep --data-dir /mnt/media-data"
+    assert given.strip() == bundle.strip()
+    credentials = directives(CLEANUP)
+    assert credentials["LoadCredential"] == ["ca-for-clients.pem:/opt/services/media/tls/ca-for-clients.pem"]
+    assert credentials["SetCredential"] == ["ca-for-clients.pem:\\n"]
