@@ -1,0 +1,85 @@
+"""Opens a job's source: what it is, is told by its content."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# PyAV leaves the type parameter of its streams open.
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from livedub.library.library_errors import LibraryError, LibraryErrorCode
+
+_US_PER_MS = 1_000
+SOURCE_FORMATS = "aac,asf,avi,flac,flv,matroska,mov,mp3,mpegts,ogg,wav"
+"""What FFmpeg may take a source for, by its names for them. A playlist or script that calls itself clip.mp4 would have
+it open other files and addresses; a text or a picture would pass for a film."""
+SAFE_SOURCE = {"protocol_whitelist": "file", "format_whitelist": SOURCE_FORMATS}
+"""Options of every source that is opened, by PyAV and by the program."""
+
+
+@contextmanager
+def open_source(path: Path, name: str) -> Generator[InputContainer]:
+    """The container at `path`, which messages call `name`.
+
+    Raises:
+        LibraryError: EMPTY_FILE, NOT_MEDIA, or TRUNCATED for what begins like media but lacks its index.
+    """
+    if path.stat().st_size == 0:
+        raise LibraryError(LibraryErrorCode.EMPTY_FILE, f"{name!r} is empty.", "Upload it again.")
+    try:
+        container = av.open(str(path), "r", container_options=SAFE_SOURCE, metadata_errors="replace")
+    except FFmpegError as error:
+        raise _unreadable(path, name, error) from error
+    with container:
+        if not has_media(container):
+            raise LibraryError(
+                LibraryErrorCode.NOT_MEDIA,
+                f"{name!r} holds neither sound nor moving pictures.",
+                "Give a video or audio file; its content counts, not its name.",
+            )
+        yield container
+
+
+def has_media(container: InputContainer) -> bool:
+    """Whether there is a stream worth a job."""
+    return bool(pictures(container)) or bool(container.streams.audio)
+
+
+def pictures(container: InputContainer) -> list[Any]:
+    """The video streams that move; the covers of songs do not."""
+    streams: list[Any] = list(container.streams.video)
+    return [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+
+
+def duration_ms(container: InputContainer) -> int:
+    """Length of the file, rounded up; 0 where it cannot be told."""
+    return -(-(container.duration or 0) // _US_PER_MS)
+
+
+def start_us(container: InputContainer) -> int:
+    """The timestamp (microseconds) that jobs count as 0."""
+    return container.start_time or 0
+
+
+def _unreadable(path: Path, name: str, error: FFmpegError) -> LibraryError:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" or head[:4] in {b"\x1aE\xdf\xa3", b"RIFF"}:
+        return LibraryError(
+            LibraryErrorCode.TRUNCATED,
+            f"{name!r} begins like a media file, but its index is missing: {error.strerror}.",
+            "It was cut short on its way: upload it again, whole.",
+        )
+    return LibraryError(
+        LibraryErrorCode.NOT_MEDIA,
+        f"{name!r} is no media file: {error.strerror}.",
+        "Give a video or audio file; its content counts, not its name.",
+    )
