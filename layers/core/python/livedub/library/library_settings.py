@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livedub.settings import explain
+from livedub.sts.runpod_job import DEFAULT_BASE_URL
 
 _MINIO_USER = "minioadmin"
 """What MinIO calls user and password where nobody chose others."""
@@ -153,6 +154,44 @@ class LibrarySettings(BaseSettings):
     )
     fan_out_hosts: int = Field(
         default=40, ge=1, le=1_000, description="Ranges of one file that are dubbed at once."
+    )
+
+    ffmpeg: str = Field(
+        default="ffmpeg", description="The program that transcodes, 5.1 or later with libx264: a name or a path."
+    )
+    ffmpeg_threads: int = Field(
+        default=2,
+        ge=1,
+        le=16,
+        description="Threads of one encoder. The bytes that come out depend on it, so it is the same on every host.",
+    )
+    sts_service_url: str = Field(
+        default="",
+        validation_alias="STS_SERVICE_URL",
+        description="The STS service that dub jobs ask: http(s)://HOST or runpod://ENDPOINT_ID.",
+    )
+    sts_api_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias="STS_API_KEY", description="Its bearer token."
+    )
+    sts_runpod_base_url: str = Field(
+        default=DEFAULT_BASE_URL,
+        validation_alias="STS_RUNPOD_BASE_URL",
+        description="Address of RunPod's API, for a service address of runpod://ENDPOINT_ID.",
+    )
+    dub_range_s: int = Field(
+        default=60,
+        ge=10,
+        le=3_600,
+        description="About how long the ranges are that a file is dubbed in; each ends in a pause of the speech.",
+    )
+    dub_separates: bool = Field(
+        default=True, description="Keep music and noise under a dub; otherwise the ducked original."
+    )
+    dub_failed_percent: int = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description="Share of the fragments that may stay undubbed before a dub job has failed.",
     )
 
     @field_validator("endpoint_url")
