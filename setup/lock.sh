@@ -11,9 +11,16 @@ compile() {
 
 compile pyproject.toml --all-extras --group dev "$@" --output-file locks/dev.txt
 echo "uv" | compile - --constraint locks/dev.txt --output-file locks/bootstrap.txt
-for runtime in worker sts-cpu functions agent relay media-cache; do
-  compile pyproject.toml --extra "$runtime" --constraint locks/dev.txt --output-file "locks/$runtime.txt"
+lock() {
+  local runtime=$1
+  shift
+  compile pyproject.toml "${@/#/--extra=}" --constraint locks/dev.txt --output-file "locks/$runtime.txt"
+}
+for runtime in worker sts-cpu functions agent relay; do
+  lock "$runtime" "$runtime"
 done
+lock media-cache media-cache media-cache-client cli
+lock library-worker library library-worker cli
 # coqui-tts and transformers 4 need older ones of these three; torch itself, its CUDA libraries: setup/torch_environment.sh.
 constraints=build/torch-constraints.txt
 mkdir -p build
