@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from gpu_handler.job import Job
 from livedub.sts.contract import Dub, PartialKind, StsPartial, Transcript
@@ -14,22 +14,23 @@ OnPartial = Callable[[StsPartial], Awaitable[None]]
 class Partials:
     """The parts of one answer; `on_partial` is never called twice at the same time."""
 
-    def __init__(self, job: Job, on_partial: OnPartial | None, languages: Collection[str]) -> None:
+    def __init__(
+        self, job: Job, on_partial: OnPartial | None, languages: Collection[str], models: Mapping[str, str]
+    ) -> None:
         self._job = job
         self._send = on_partial
+        self._models = dict(models)
         self._languages = tuple(languages)
         self._missing = set(languages)
         self._dubs: dict[str, Dub] = {}
         self._texts_sent = asyncio.Event()
         self._sending = asyncio.Lock()
 
-    async def text(
-        self, transcript: Transcript, language: str, text: str | None, *, cache_key: str = ""
-    ) -> None:
-        """The wording of one language; None where there is none. The last one sends them all."""
+    async def text(self, transcript: Transcript, language: str, worded: Dub | None) -> None:
+        """One language's dub before it has sound; None where there is none. The last one sends them all."""
         self._missing.discard(language)
-        if text is not None:
-            self._dubs[language] = Dub(language=language, translated_text=text, cache_key=cache_key)
+        if worded is not None:
+            self._dubs[language] = worded
         if self._missing:
             return
         dubs = (self._dubs[known] for known in self._languages if known in self._dubs)
@@ -54,5 +55,6 @@ class Partials:
                     transcript=transcript,
                     dubs=dubs,
                     stage_timings=self._job.timings,
+                    models=self._models,
                 )
             )

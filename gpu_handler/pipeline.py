@@ -206,7 +206,8 @@ class Pipeline:
         to_tts = [Approach(self._stages.tts) for _ in accepted]
         try:
             heard = await self._listener.hear(job, to_translation)
-            partials = Partials(job, on_partial, [target.language for target, _ in accepted])
+            languages = [target.language for target, _ in accepted]
+            partials = Partials(job, on_partial, languages, self.models())
             tasks = [
                 LanguageJob(job, heard, target, voice, self._glossary(job, target), *approaches)
                 for (target, voice), *approaches in zip(accepted, to_translation, to_tts, strict=True)
@@ -240,9 +241,13 @@ class Pipeline:
             await partials.text(transcript, task.language, None)
             return failure
         line = self._cache.line(task, wording)
-        await partials.text(
-            transcript, task.language, wording.text, cache_key=line.key if line is not None else ""
+        worded = Dub(
+            language=task.language,
+            translated_text=wording.text,
+            cache_key=line.key if line is not None else "",
+            voice=task.voice,
         )
+        await partials.text(transcript, task.language, worded)
         try:
             dub = await self._speaker.dub(task, wording, line)
         except StageError as failure:

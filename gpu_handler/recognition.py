@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpu_handler.engines.base import Recognition, TimedText, Utterance
-from gpu_handler.fit import Slot
 from gpu_handler.guards import Verdict, judge
 from gpu_handler.job import Job
 from gpu_handler.languages import AUTO, UNDETERMINED, LanguageRoutes
@@ -15,6 +14,8 @@ from gpu_handler.stage_set import Spans, StageSet
 from gpu_handler.stages import Approach
 from gpu_handler.stream_memory import StreamMemory
 from livedub.sts.contract import StsRequest, TextSegment, Transcript
+from livedub.sts.slot import slot_of
+from livedub.timeline.slot import Slot
 
 log = logging.getLogger(__name__)
 
@@ -117,20 +118,6 @@ class Listener:
 def _near(approaches: Sequence[Approach]) -> None:
     for approach in approaches:
         approach.near()
-
-
-def slot_of(request: StsRequest, spans: Spans) -> Slot:
-    """Where the dub goes: the caller's word on where speech lies counts more than the detector's."""
-    fragment_ms = request.audio.duration_ms
-    if request.speech:
-        start, end = request.speech[0].start_ms, request.speech[-1].end_ms
-    elif spans:
-        start, end = spans[0][0], spans[-1][1]
-    else:
-        start, end = 0, fragment_ms
-    start = min(start, fragment_ms - 1)
-    end = max(start + 1, min(end, fragment_ms))
-    return Slot(fragment_ms, start, end, fragment_ms + request.config.max_overflow_ms)
 
 
 def _within(recognition: Recognition, slot: Slot) -> Recognition:

@@ -7,7 +7,6 @@ import logging
 import time
 
 from gpu_handler.engines.base import ASR_SAMPLE_RATE_HZ, Line, Speech, Utterance
-from gpu_handler.fit import plan_tempo
 from gpu_handler.interpreting import Wording
 from gpu_handler.language_job import LanguageJob
 from gpu_handler.quality.back_check import similarity
@@ -15,6 +14,7 @@ from gpu_handler.speech_cache import SpeechCache
 from gpu_handler.stage_errors import StageError
 from gpu_handler.stage_set import LaidIn, Spoken, StageSet
 from gpu_handler.stream_tempos import StreamTempos
+from livedub.audio.fit import plan_tempo
 from livedub.audio.resample import resample
 from livedub.media_cache.policy import SpokenLine
 from livedub.sts.contract import Dub, ErrorCode, Stage
@@ -68,6 +68,8 @@ class Speaker:
             tempo=round(laid_in.tempo, 4),
             cache_hit=found is not None,
             cache_key=line.key if line else "",
+            voice=task.voice,
+            natural=laid_in.natural if line is not None and found is None else None,
         )
 
     async def _find(self, task: LanguageJob, wording: Wording, line: SpokenLine | None) -> LaidIn | None:

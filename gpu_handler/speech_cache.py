@@ -10,9 +10,6 @@ from livedub.errors import MissingPrerequisiteError
 from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.policy import READ_RATE_HZ, CachePolicy, SpokenLine
 
-_NATURAL = 0.005
-"""How far from speed 1 a voice still speaks at its natural pace."""
-
 
 class SpeechCache:
     """Finds and keeps speech; with no policy it only names keys.
@@ -54,7 +51,7 @@ class SpeechCache:
         """Store good speech in the background, if it is wanted and natural; what stands in for a voice is not."""
         if self._policy is None or line is None or speech.in_place:
             return
-        if abs(speech.speed - 1.0) <= _NATURAL:
+        if speech.natural:
             self._policy.offer(line, speech.samples, speech.sample_rate_hz)
 
 

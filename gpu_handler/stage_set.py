@@ -11,15 +11,18 @@ from typing import Any, TypeVar
 from gpu_handler.audio_io import DurationMismatchError, read_audio
 from gpu_handler.engines.base import Line, Recognition, Samples, Sentence, Speech, Translation, Utterance
 from gpu_handler.engines.registry import Engines
-from gpu_handler.fit import FittedDub, Slot, fit
 from gpu_handler.quality.speech_check import SpeechFault, SpeechVerdict, check_speech
 from gpu_handler.stage_errors import StageError, stage_error
 from gpu_handler.stages import Stage, StageCounts
 from livedub.audio.codec import encode_audio
+from livedub.audio.fit import FittedDub, fit
+from livedub.audio.resample import fit_length
 from livedub.errors import InvalidInputError
-from livedub.sts.contract import Audio, AudioFormat, ErrorCode
+from livedub.sts.contract import Audio, AudioFormat, ErrorCode, SpeechSpan
 from livedub.sts.contract import Stage as StageName
+from livedub.timeline.clock import NS_PER_MS, ns_to_samples
 from livedub.timeline.isochrony import TempoRange
+from livedub.timeline.slot import Slot
 
 _MOST_INPUT_LANES = 4
 _MOST_FIT_LANES = 8
@@ -53,11 +56,12 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class LaidIn:
-    """A finished dub, or why its speech cannot be used."""
+    """A finished dub, or why its speech cannot be used; `natural` as in the contract's `Dub`."""
 
     verdict: SpeechVerdict
     tempo: float = 1.0
     audio: Audio | None = None
+    natural: SpeechSpan | None = None
 
 
 class StageSet:
@@ -157,9 +161,26 @@ def _lay_in(spoken: Spoken) -> LaidIn:
     verdict = _check(spoken)
     if not verdict.fine:
         return LaidIn(verdict)
-    fitted: FittedDub = fit(spoken.speech, spoken.slot, neighbours=spoken.neighbours)
+    fitted = _fitted(spoken)
     audio = encode_audio(fitted.samples, fitted.sample_rate_hz, spoken.audio_format)
-    return LaidIn(verdict, tempo=fitted.tempo, audio=audio)
+    return LaidIn(verdict, fitted.tempo, audio, _natural(spoken.speech, fitted))
+
+
+def _fitted(spoken: Spoken) -> FittedDub:
+    speech, slot = spoken.speech, spoken.slot
+    rate_hz = speech.sample_rate_hz
+    if speech.in_place:
+        samples = fit_length(speech.samples, ns_to_samples(slot.fragment_ms * NS_PER_MS, rate_hz))
+        return FittedDub(samples, rate_hz, tempo=speech.speed)
+    return fit(speech.samples, rate_hz, slot, speed=speech.speed, neighbours=spoken.neighbours)
+
+
+def _natural(speech: Speech, fitted: FittedDub) -> SpeechSpan | None:
+    if fitted.as_spoken is None or not speech.natural:
+        return None
+    first, end = fitted.as_spoken
+    rate_hz = fitted.sample_rate_hz
+    return SpeechSpan(start_ms=first * 1_000 // rate_hz, end_ms=-(-end * 1_000 // rate_hz))
 
 
 def _check(spoken: Spoken) -> SpeechVerdict:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gpu_handler.language_job import LanguageJob
-from gpu_handler.quality.tempo_memory import TempoMemory
 from livedub.timeline.isochrony import TempoRange
+from livedub.timeline.tempo_memory import TempoMemory
 
 
 class StreamTempos:

@@ -15,6 +15,9 @@ from livedub.audio.pcm import Samples
 
 ASR_SAMPLE_RATE_HZ = 16_000
 
+_NATURAL = 0.005
+"""How far from speed 1 a voice still speaks at its natural pace."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
@@ -123,6 +126,11 @@ class Speech:
     sample_rate_hz: int
     speed: float = 1.0
     in_place: bool = False
+
+    @property
+    def natural(self) -> bool:
+        """Whether it is a voice's own speech at its natural pace."""
+        return not self.in_place and abs(self.speed - 1.0) <= _NATURAL
 
 
 class Engine(Protocol):

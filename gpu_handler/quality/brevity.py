@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpu_handler.fit import Slot
 from livedub.errors import InvalidInputError
 from livedub.timeline.clock import NS_PER_MS
+from livedub.timeline.slot import Slot
 
 MAX_TEMPO = 1.25
 """Above this a shorter wording is looked for."""

@@ -23,12 +23,14 @@ import numpy as np
 from gpu_handler.audio_io import read_audio
 from gpu_handler.engines.base import Line, Sentence, Utterance
 from gpu_handler.engines.registry import Engines, build_engines
-from gpu_handler.fit import Slot, choose_speed, fit
 from gpu_handler.pipeline import Pipeline
 from gpu_handler.settings import StsSettings
 from livedub.audio.codec import encode_audio
+from livedub.audio.fit import fit, plan_tempo
 from livedub.sts.contract import Status, StsRequest
-from tests.bench.bench_sts import Bystanders, Clip, cpu_seconds, machine, make_clips, request_for
+from livedub.sts.slot import slot_of
+from tests.bench.bench_sts import Clip, make_clips, request_for
+from tests.bench.machine_load import Bystanders, cpu_seconds, machine
 from tests.bench.sts_sentences import ENGLISH
 
 SOURCE, TARGET = "en", "es"
@@ -43,13 +45,11 @@ def one_after_another(engines: Engines, request: StsRequest) -> None:
     (heard,) = engines.transcriber.transcribe([Utterance(samples, SOURCE)])
     (translated,) = engines.translator.translate([Sentence(heard.text, SOURCE, TARGET)])
     voice = engines.synthesizer.voices()[TARGET][0]
-    span = request.speech[0] if request.speech else None
-    start_ms, end_ms = (span.start_ms, span.end_ms) if span else (spans[0][0], spans[-1][1])
-    fragment_ms = request.audio.duration_ms
-    slot = Slot(fragment_ms, start_ms, end_ms, fragment_ms + request.config.max_overflow_ms)
+    slot = slot_of(request, spans)
     natural_ms = engines.synthesizer.natural_duration_ms(translated.text, voice=voice)
-    (speech,) = engines.synthesizer.synthesize([Line(translated.text, voice, choose_speed(natural_ms, slot))])
-    fitted = fit(speech, slot)
+    speed = plan_tempo(natural_ms, slot).tts_speed
+    (speech,) = engines.synthesizer.synthesize([Line(translated.text, voice, speed)])
+    fitted = fit(speech.samples, speech.sample_rate_hz, slot, speed=speech.speed)
     encode_audio(fitted.samples, fitted.sample_rate_hz, request.audio.format)
 
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_handler.fit import Slot
 from gpu_handler.quality.brevity import MAX_TEMPO, Candidate, choose, needed_tempo
 from livedub.errors import InvalidInputError
+from livedub.timeline.slot import Slot
 
 SLOT = Slot(fragment_ms=4_000, speech_start_ms=0, speech_end_ms=3_500, room_end_ms=4_000)
 

@@ -221,6 +221,10 @@ class Dub(Wire):
     `audio` starts at the fragment's start (leading silence included) and is at least as long as the fragment, at
     most `max_overflow_ms` longer. `tempo` is speaking speed relative to the voice's natural one (> 1 is faster).
     An empty `translated_text` comes with no audio: there is nothing to say.
+
+    What a cache of speech needs: `cache_key` is what the line is known by at natural speed, empty where it is to stay
+    out of a cache; `voice` says it; `natural` is where in `audio` the line lies whole and just as the voice spoke it
+    at natural speed, None where it was hastened, stretched, cut off or taken from a cache.
     """
 
     language: str = Field(pattern=LANGUAGE_PATTERN)
@@ -229,6 +233,8 @@ class Dub(Wire):
     tempo: float = Field(default=1.0, gt=0)
     cache_hit: bool = False
     cache_key: str = ""
+    voice: str = ""
+    natural: SpeechSpan | None = None
 
 
 class StageTimings(Wire):
@@ -287,7 +293,10 @@ class PartialKind(str, Enum):
 
 
 class StsPartial(Wire):
-    """A part of the answer, sent ahead of it by streaming transports; dubs of a `text` partial carry no audio."""
+    """A part of the answer, sent ahead of it by streaming transports; dubs of a `text` partial carry no audio.
+
+    `models` are those of the result, as far as they are known by then.
+    """
 
     schema_version: SchemaVersion = SCHEMA_VERSION
     kind: PartialKind
@@ -295,6 +304,7 @@ class StsPartial(Wire):
     transcript: Transcript | None = None
     dubs: tuple[Dub, ...] = ()
     stage_timings: StageTimings = StageTimings()
+    models: dict[str, str] = Field(default_factory=dict)
 
 
 class Health(Wire):

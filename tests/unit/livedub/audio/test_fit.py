@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpu_handler import fit as fit_module
-from gpu_handler.engines.base import Speech
-from gpu_handler.engines.calibration import audible_range
-from gpu_handler.fit import Slot, choose_speed, fit, stretch, trim_silence
+from livedub.audio import fit as fit_module
+from livedub.audio.fit import fit, plan_tempo, stretch, trim_silence
 from livedub.errors import MissingPrerequisiteError
 from livedub.timeline.isochrony import TempoRange
+from livedub.timeline.slot import Slot
 
 RATE_HZ = 24_000
 
@@ -32,66 +31,79 @@ def slot(fragment_ms: int = 4_000, start_ms: int = 300, end_ms: int = 3_700, ove
 
 
 def onset_ms(samples: np.ndarray) -> float:
-    return audible_range(samples)[0] * 1000 / RATE_HZ
+    loud = np.flatnonzero(np.abs(samples) > np.abs(samples).max() / 10)
+    return float(loud[0]) * 1000 / RATE_HZ
 
 
 def test_a_dub_that_fits_is_placed_on_the_source_onset_untouched():
-    dub = fit(Speech(voice(3_300), RATE_HZ), slot())
+    dub = fit(voice(3_300), RATE_HZ, slot())
     assert len(dub.samples) == RATE_HZ * 4
     assert onset_ms(dub.samples) == pytest.approx(300, abs=12)
     assert dub.tempo == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_dub_that_is_too_long_is_hastened_to_end_in_time():
-    dub = fit(Speech(voice(5_000), RATE_HZ), slot())
+    dub = fit(voice(5_000), RATE_HZ, slot())
     assert len(dub.samples) == RATE_HZ * 4
     assert dub.tempo == pytest.approx(5_020 / 3_700, rel=0.02)
     assert onset_ms(dub.samples) == pytest.approx(300, abs=15)
 
 
 def test_it_may_run_into_the_pause_that_follows_and_no_further():
-    dub = fit(Speech(voice(4_200), RATE_HZ), slot(overflow_ms=500))
+    dub = fit(voice(4_200), RATE_HZ, slot(overflow_ms=500))
     assert RATE_HZ * 4 < len(dub.samples) <= RATE_HZ * 4.5
     assert dub.tempo == pytest.approx(1.0, abs=0.05)
 
 
 def test_a_dub_keeps_near_the_tempo_of_the_one_before():
-    dub = fit(Speech(voice(3_300), RATE_HZ), slot(), neighbours=TempoRange(1.2, 1.4))
+    dub = fit(voice(3_300), RATE_HZ, slot(), neighbours=TempoRange(1.2, 1.4))
     assert dub.tempo == pytest.approx(1.2, rel=1e-3)
     assert len(dub.samples) == RATE_HZ * 4
     assert onset_ms(dub.samples) == pytest.approx(300, abs=15)
 
 
 def test_no_word_is_cut_off_for_the_neighbour_s_sake():
-    dub = fit(Speech(voice(5_000), RATE_HZ), slot(), neighbours=TempoRange(0.95, 1.08))
+    dub = fit(voice(5_000), RATE_HZ, slot(), neighbours=TempoRange(0.95, 1.08))
     assert dub.tempo == pytest.approx(5_020 / 3_700, rel=0.02)
 
 
 def test_what_was_spoken_at_the_neighbour_s_tempo_is_not_stretched():
     near = TempoRange(1.2, 1.4)
-    speed = choose_speed(2_500, slot(), neighbours=near)
+    speed = plan_tempo(2_500, slot(), neighbours=near).tts_speed
     assert speed == 1.2
     samples = voice(2_400, before_ms=0, after_ms=0)
-    dub = fit(Speech(samples, RATE_HZ, speed), slot(), neighbours=near)
+    dub = fit(samples, RATE_HZ, slot(), speed=speed, neighbours=near)
     assert dub.tempo == speed
 
 
 def test_what_cannot_fit_is_cut_with_a_fade():
-    dub = fit(Speech(voice(9_000), RATE_HZ), slot())
+    dub = fit(voice(9_000), RATE_HZ, slot())
     assert len(dub.samples) == RATE_HZ * 4
     assert dub.tempo == pytest.approx(1.6, abs=0.01)
     assert abs(float(dub.samples[-1])) < 0.02
 
 
-def test_speech_in_place_is_only_made_as_long_as_its_fragment():
-    samples = np.linspace(-0.5, 0.5, 16_000 * 3, dtype=np.float32)
-    dub = fit(Speech(samples, 16_000, in_place=True), slot())
-    assert len(dub.samples) == 16_000 * 4
-    assert np.array_equal(dub.samples[: len(samples)], samples)
+@given(spoken_ms=st.integers(200, 7_000), speed=st.sampled_from([0.9, 1.0, 1.2]))
+@settings(max_examples=25, deadline=None)
+def test_what_lies_there_as_spoken_is_the_whole_line_to_the_sample(spoken_ms: int, speed: float):
+    samples = voice(spoken_ms)
+    dub = fit(samples, RATE_HZ, slot(overflow_ms=500), speed=speed)
+    spoken = trim_silence(samples, RATE_HZ)
+    if dub.as_spoken is None:
+        assert abs(dub.tempo - speed) > 1e-3  # it was stretched
+        return
+    first, end = dub.as_spoken
+    assert dub.tempo == pytest.approx(speed)
+    assert end - first == len(spoken)
+    assert np.array_equal(dub.samples[first:end][300:-300], spoken[300:-300])  # but for the fades
+
+
+def test_what_is_cut_off_is_not_there_as_spoken():
+    assert fit(voice(9_000), RATE_HZ, slot()).as_spoken is None
 
 
 def test_a_voice_that_stays_silent_gives_a_silent_dub():
-    dub = fit(Speech(np.zeros(RATE_HZ, np.float32), RATE_HZ), slot())
+    dub = fit(np.zeros(RATE_HZ, np.float32), RATE_HZ, slot())
     assert len(dub.samples) == RATE_HZ * 4
     assert not dub.samples.any()
 
@@ -109,7 +121,7 @@ def test_every_dub_covers_its_fragment_and_stays_in_its_room(
 ):
     start_ms = int(fragment_ms * lead)
     where = slot(fragment_ms, start_ms, fragment_ms, overflow_ms)
-    dub = fit(Speech(voice(spoken_ms), RATE_HZ, speed), where)
+    dub = fit(voice(spoken_ms), RATE_HZ, where, speed=speed)
     assert RATE_HZ * fragment_ms // 1000 <= len(dub.samples) <= RATE_HZ * where.room_end_ms // 1000 + 1
     assert np.isfinite(dub.samples).all()
     assert dub.tempo <= 1.6 + 1e-6
@@ -161,6 +173,6 @@ def test_trimming_keeps_the_sound_and_drops_the_silence(before_ms: int, sound_ms
 
 def test_a_short_text_is_spoken_naturally_and_a_long_one_fast():
     roomy = slot(4_000, 0, 4_000)
-    assert choose_speed(2_000, roomy) == 1.0
-    assert choose_speed(4_000, roomy) == pytest.approx(1.0)
-    assert choose_speed(8_000, roomy) == pytest.approx(1.3)
+    assert plan_tempo(2_000, roomy).tts_speed == 1.0
+    assert plan_tempo(4_000, roomy).tts_speed == pytest.approx(1.0)
+    assert plan_tempo(8_000, roomy).tts_speed == pytest.approx(1.3)

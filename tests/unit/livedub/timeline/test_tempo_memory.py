@@ -3,10 +3,11 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_handler.fit import Slot, plan_tempo
 from gpu_handler.quality.brevity import needed_tempo
-from gpu_handler.quality.tempo_memory import FORGET_AFTER_S, MAX_CHANGE, TempoMemory
+from livedub.audio.fit import plan_tempo
 from livedub.timeline.isochrony import ANY_TEMPO
+from livedub.timeline.slot import Slot
+from livedub.timeline.tempo_memory import FORGET_AFTER_S, MAX_CHANGE, TempoMemory
 
 STREAM = ("stadium", 3)
 ANYTHING = (0.8, 1.6)

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gpu_handler.engines.base import Samples, Speech
-from livedub.audio.pcm import float_from_s16, s16_from_float
+from livedub.audio.pcm import Samples, float_from_s16, s16_from_float
 from livedub.audio.resample import fit_length
 from livedub.errors import MissingPrerequisiteError
-from livedub.timeline.clock import NS_PER_MS, ns_to_samples
+from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.isochrony import ANY_TEMPO, FitPlan, TempoLimits, TempoRange, plan_speed, plan_stretch
+from livedub.timeline.slot import Slot
 
 LIMITS = TempoLimits(min_tts_speed=1.0)
 """Synthesis is never asked to be slow: its time grows with the speech it makes, and where a dub is shorter than its
@@ -36,43 +36,17 @@ _EDGE_MS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """Where in its fragment a dub goes; milliseconds from the fragment's start.
-
-    `room_end_ms` is the last moment at which the dub may sound, past the fragment's end where the pause that
-    follows is free.
-    """
-
-    fragment_ms: int
-    speech_start_ms: int
-    speech_end_ms: int
-    room_end_ms: int
-
-    @property
-    def speech_ns(self) -> int:
-        """How long the source spoke."""
-        return (self.speech_end_ms - self.speech_start_ms) * NS_PER_MS
-
-    @property
-    def room_ns(self) -> int:
-        """From the source's first word to the end of the room."""
-        return (self.room_end_ms - self.speech_start_ms) * NS_PER_MS
-
-
-@dataclass(frozen=True, slots=True)
 class FittedDub:
-    """A dub from its fragment's start on, at least as long as the fragment."""
+    """A dub from its fragment's start on, at least as long as the fragment.
+
+    `as_spoken` is where in `samples` the speech lies just as it was spoken, from its first sample to one past its
+    last; None where it was stretched, or cut off.
+    """
 
     samples: Samples
     sample_rate_hz: int
     tempo: float
-
-
-def choose_speed(
-    natural_ms: int, slot: Slot, limits: TempoLimits = LIMITS, *, neighbours: TempoRange = ANY_TEMPO
-) -> float:
-    """The speed to synthesise at, from an estimate of the natural duration."""
-    return plan_tempo(natural_ms, slot, limits, neighbours=neighbours).tts_speed
+    as_spoken: tuple[int, int] | None = None
 
 
 def plan_tempo(
@@ -88,35 +62,48 @@ def plan_tempo(
 
 
 def fit(
-    speech: Speech, slot: Slot, limits: TempoLimits = LIMITS, *, neighbours: TempoRange = ANY_TEMPO
+    samples: Samples,
+    rate_hz: int,
+    slot: Slot,
+    *,
+    speed: float = 1.0,
+    limits: TempoLimits = LIMITS,
+    neighbours: TempoRange = ANY_TEMPO,
 ) -> FittedDub:
     """Trim, stretch, place and pad one utterance, near the tempo of its neighbours where no word is lost by it.
+
+    Args:
+        samples: mono speech.
+        rate_hz: its rate, and that of the dub.
+        slot: where it goes.
+        speed: that it was spoken at.
+        limits: bounds of tempo.
+        neighbours: tempos near that of the dub before.
 
     Raises:
         MissingPrerequisiteError: a stretch is needed and `rubberband` is not installed.
         RuntimeError: `rubberband` failed.
     """
-    rate_hz = speech.sample_rate_hz
-    fragment_samples = ns_to_samples(slot.fragment_ms * NS_PER_MS, rate_hz)
-    if speech.in_place:
-        return FittedDub(fit_length(speech.samples, fragment_samples), rate_hz, tempo=speech.speed)
-    spoken = trim_silence(speech.samples, rate_hz)
+    spoken = trim_silence(samples, rate_hz)
     plan = plan_stretch(
         spoken_samples=len(spoken),
         rate_hz=rate_hz,
-        tts_speed=speech.speed,
+        tts_speed=speed,
         lead_ns=slot.speech_start_ms * NS_PER_MS,
         speech_ns=slot.speech_ns,
         room_ns=slot.room_ns,
         fragment_ns=slot.fragment_ms * NS_PER_MS,
         limits=replace(limits, neighbours=neighbours),
     )
-    if plan.out_samples != len(spoken):
+    stretched = plan.out_samples != len(spoken)
+    if stretched:
         spoken = fit_length(stretch(spoken, rate_hz, plan.stretch_ratio), plan.out_samples)
     audible = _faded(spoken[: plan.out_samples - plan.trim_samples], rate_hz)
-    samples = np.zeros(plan.total_samples, dtype=np.float32)
-    samples[plan.lead_samples : plan.lead_samples + len(audible)] = audible
-    return FittedDub(samples, rate_hz, tempo=plan.tempo)
+    dub = np.zeros(plan.total_samples, dtype=np.float32)
+    end = plan.lead_samples + len(audible)
+    dub[plan.lead_samples : end] = audible
+    as_spoken = None if stretched or plan.trim_samples or not len(audible) else (plan.lead_samples, end)
+    return FittedDub(dub, rate_hz, plan.tempo, as_spoken)
 
 
 def trim_silence(samples: Samples, rate_hz: int) -> Samples:
