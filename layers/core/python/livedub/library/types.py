@@ -5,12 +5,12 @@ Times of media are integer milliseconds, points in time are UTC. Everything is f
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 from enum import Enum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.sts.contract import LANGUAGE_PATTERN, VOICE_PATTERN
@@ -27,6 +27,14 @@ MAX_LISTED_FILES = 1_000
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_BYTES)]
 PresetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 LanguageCode = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""A point in time; whatever zone it comes in, it is kept as UTC."""
 
 
 class Wire(BaseModel):
@@ -107,14 +115,14 @@ class Asset(Wire):
     key: Key
     size_bytes: int = Field(ge=0)
     etag: str
-    modified_at: datetime
+    modified_at: Moment
     status: AssetStatus
     container: str = ""
     duration_ms: int | None = None
     streams: tuple[MediaStream, ...] = ()
     error: MediaError | None = None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class VideoEncoding(Wire):
@@ -268,7 +276,7 @@ JobRequest = Annotated[TranscodeRequest | TrimRequest | DubRequest, Field(discri
 JOB_REQUEST: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
 
 
-class OutputFile(Wire):
+class JobOutput(Wire):
     """An object that a job wrote into the bucket `out`."""
 
     key: Key
@@ -301,11 +309,11 @@ class Job(Wire):
     error: MediaError | None = None
     attempt: int = Field(default=0, ge=0)
     submission: int = Field(default=1, ge=1)
-    outputs: tuple[OutputFile, ...] = ()
-    created_at: datetime
-    updated_at: datetime
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    outputs: tuple[JobOutput, ...] = ()
+    created_at: Moment
+    updated_at: Moment
+    started_at: Moment | None = None
+    finished_at: Moment | None = None
 
 
 class JobEvent(Wire):
@@ -313,7 +321,7 @@ class JobEvent(Wire):
 
     job_id: UUID
     number: int = Field(ge=1)
-    at: datetime
+    at: Moment
     state: JobState
     attempt: int = Field(ge=0)
     submission: int = Field(ge=1)

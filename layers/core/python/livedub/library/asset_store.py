@@ -1,0 +1,306 @@
+"""Assets in Postgres, table `media_assets`.
+
+Scans and uploads write at once. All rows of a statement are locked in the order of their keys, so no two statements
+wait for each other in a circle; and a scan leaves rows alone that changed after its listing began, because the listing
+may be the older of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
+
+from livedub.library.assets import KnownObject, NoSuchAssetError, Registered
+from livedub.library.library_database_store import LibraryDatabase
+from livedub.library.object_keys import ObjectInfo
+from livedub.library.paging import cursor_of, end_of_prefix, like, position_of
+from livedub.library.types import (
+    Asset,
+    AssetPage,
+    AssetStatus,
+    BucketRole,
+    MediaError,
+    MediaInfo,
+    PageRequest,
+    StreamKind,
+)
+
+_COLUMNS = (
+    "id",
+    "bucket",
+    "key",
+    "size_bytes",
+    "etag",
+    "modified_at",
+    "status",
+    "container",
+    "duration_ms",
+    "streams",
+    "error",
+    "created_at",
+    "updated_at",
+)
+_ASSET = SQL(", ").join(map(Identifier, _COLUMNS))
+_GET = SQL("SELECT {asset} FROM media_assets WHERE id = %(id)s").format(asset=_ASSET)
+_FIND = SQL("SELECT {asset} FROM media_assets WHERE bucket = %(bucket)s AND key = %(key)s").format(
+    asset=_ASSET
+)
+
+_LIST = SQL("""
+SELECT {asset} FROM media_assets
+WHERE (%(bucket)s::text IS NULL OR bucket = %(bucket)s)
+  AND (%(after_key)s::text IS NULL OR (bucket, key) > (%(after_bucket)s, %(after_key)s))
+  AND (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(streams)s::jsonb IS NULL OR streams @> %(streams)s::jsonb)
+  AND (%(search)s::text IS NULL OR key ILIKE %(search)s)
+  AND key >= %(prefix)s AND (%(prefix_end)s::text IS NULL OR key < %(prefix_end)s)
+ORDER BY bucket, key LIMIT %(limit)s
+""").format(asset=_ASSET)
+
+_KNOWN = """
+SELECT key, etag, status = 'GONE' FROM media_assets
+WHERE bucket = %(bucket)s AND key > %(after)s
+  AND key >= %(prefix)s AND (%(prefix_end)s::text IS NULL OR key < %(prefix_end)s)
+ORDER BY key LIMIT %(limit)s
+"""
+
+_UNREAD = SQL("""
+SELECT {asset} FROM media_assets
+WHERE bucket = %(bucket)s AND status = 'REGISTERED' AND key > %(after)s
+  AND key >= %(prefix)s AND (%(prefix_end)s::text IS NULL OR key < %(prefix_end)s)
+ORDER BY key LIMIT %(limit)s
+""").format(asset=_ASSET)
+
+_ENTER = """
+INSERT INTO media_assets AS known (bucket, key, size_bytes, etag, modified_at)
+SELECT %(bucket)s, key, size_bytes, etag, modified_at
+FROM unnest(%(keys)s::text[], %(sizes)s::bigint[], %(etags)s::text[], %(modified)s::timestamptz[])
+     AS listed (key, size_bytes, etag, modified_at)
+ORDER BY key COLLATE "C"
+ON CONFLICT (bucket, key) DO UPDATE SET
+    size_bytes = excluded.size_bytes, etag = excluded.etag, modified_at = excluded.modified_at,
+    status = 'REGISTERED', container = '', duration_ms = NULL, streams = '[]', error = NULL,
+    listed_at = clock_timestamp(), updated_at = now()
+WHERE (known.status = 'GONE' OR known.etag <> excluded.etag)
+  AND (%(listed_since)s::timestamptz IS NULL OR known.listed_at < %(listed_since)s)
+RETURNING key
+"""
+
+_PRESENT = """
+SELECT key FROM media_assets WHERE bucket = %(bucket)s AND key = ANY(%(keys)s) AND status <> 'GONE'
+"""
+
+_GONE = """
+WITH held AS (
+    SELECT key FROM media_assets
+    WHERE bucket = %(bucket)s AND key = ANY(%(keys)s) AND status <> 'GONE' AND listed_at < %(listed_since)s
+    ORDER BY key FOR UPDATE
+)
+UPDATE media_assets AS known SET
+    status = 'GONE', error = NULL, listed_at = clock_timestamp(), updated_at = now()
+FROM held WHERE known.bucket = %(bucket)s AND known.key = held.key
+RETURNING true
+"""
+
+_READ = """
+UPDATE media_assets SET
+    status = %(status)s, container = %(container)s, duration_ms = %(duration_ms)s, streams = %(streams)s,
+    error = %(error)s, updated_at = now()
+WHERE id = %(id)s AND etag = %(etag)s AND status <> 'GONE'
+RETURNING true
+"""
+
+
+class PostgresAssets:
+    """Implements `AssetStore` and `ScannedAssets`. The rows' clock is the database's."""
+
+    def __init__(self, database: LibraryDatabase) -> None:
+        self._database = database
+
+    def get(self, asset_id: UUID) -> Asset:
+        """One asset.
+
+        Raises:
+            LibraryError: NO_SUCH_ASSET; CATALOGUE_DOWN.
+        """
+        row = self._database.row(_GET, {"id": asset_id})
+        if row is None:
+            raise NoSuchAssetError(str(asset_id))
+        return _asset(row)
+
+    def find(self, bucket: BucketRole, key: str) -> Asset | None:
+        """The asset of a key, if it is known.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        row = self._database.row(
+            _FIND,
+            {"bucket": bucket.value, "key": key},
+        )
+        return None if row is None else _asset(row)
+
+    def list(
+        self,
+        page: PageRequest | None = None,
+        *,
+        bucket: BucketRole | None = None,
+        status: AssetStatus | None = None,
+        kind: StreamKind | None = None,
+        prefix: str = "",
+        search: str = "",
+    ) -> AssetPage:
+        """Assets by bucket and key.
+
+        Args:
+            page: which part.
+            bucket: only those of this bucket.
+            status: only those of this status.
+            kind: only those with such a stream.
+            prefix: only those whose key begins like this.
+            search: only those whose key holds this, in whichever case.
+
+        Raises:
+            LibraryError: INVALID_REQUEST (the cursor); CATALOGUE_DOWN.
+        """
+        page = page or PageRequest()
+        after_bucket, after_key = position_of(page.cursor, 2) if page.cursor is not None else (None, None)
+        rows = self._database.rows(
+            _LIST,
+            {
+                "bucket": bucket and bucket.value,
+                "after_bucket": after_bucket,
+                "after_key": after_key,
+                "status": status and status.value,
+                "streams": kind and Jsonb([{"kind": kind.value}]),
+                "search": like(search) if search else None,
+                "prefix": prefix,
+                "prefix_end": end_of_prefix(prefix),
+                "limit": page.limit + 1,
+            },
+        )
+        items = tuple(_asset(row) for row in rows[: page.limit])
+        following = len(rows) > page.limit
+        cursor = cursor_of(items[-1].bucket.value, items[-1].key) if following else None
+        return AssetPage(items=items, next_cursor=cursor)
+
+    def counts(self) -> dict[AssetStatus, int]:
+        """How many assets have which status.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        found = self._database.rows("SELECT status, count(*) FROM media_assets GROUP BY status", {})
+        return dict.fromkeys(AssetStatus, 0) | {AssetStatus(status): count for status, count in found}
+
+    def register(self, bucket: BucketRole, objects: Sequence[ObjectInfo]) -> Registered:
+        """Enter objects just stored; what the catalogue knows already stays as it is.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        parameters = {"bucket": bucket.value, "keys": [one.key for one in objects]}
+        present = frozenset(key for (key,) in self._database.rows(_PRESENT, parameters))
+        written = frozenset(self._enter(bucket, objects, None))
+        return Registered(new=written - present, changed=written & present)
+
+    def read(self, asset: Asset, found: MediaInfo | MediaError) -> bool:
+        """Enter what reading an asset's content told; False where the content is another by now.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        info = found if isinstance(found, MediaInfo) else MediaInfo(container="")
+        failed = found if isinstance(found, MediaError) else None
+        row = self._database.row(
+            _READ,
+            {
+                "id": asset.id,
+                "etag": asset.etag,
+                "status": (AssetStatus.UNREADABLE if failed else AssetStatus.READY).value,
+                "container": info.container,
+                "duration_ms": info.duration_ms,
+                "streams": Jsonb([stream.model_dump(mode="json") for stream in info.streams]),
+                "error": failed and Jsonb(failed.model_dump(mode="json")),
+            },
+        )
+        return row is not None
+
+    def unread(
+        self, bucket: BucketRole, *, prefix: str = "", after: str = "", limit: int = 100
+    ) -> tuple[Asset, ...]:
+        """Assets whose content nobody has read, in order of their keys' bytes.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        rows = self._database.rows(_UNREAD, _range(bucket, prefix, after, limit))
+        return tuple(_asset(row) for row in rows)
+
+    def moment(self) -> datetime:
+        """The clock that rows are kept by.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        return self._database.rows("SELECT clock_timestamp()", {})[0][0]
+
+    def known(self, bucket: BucketRole, prefix: str, after: str, limit: int) -> Sequence[KnownObject]:
+        """Rows whose key begins with `prefix` and lies behind `after`, in order of their keys' bytes.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        rows = self._database.rows(_KNOWN, _range(bucket, prefix, after, limit))
+        return [KnownObject._make(row) for row in rows]
+
+    def enter(
+        self, bucket: BucketRole, objects: Sequence[ObjectInfo], *, listed_since: datetime
+    ) -> Collection[str]:
+        """Enter objects that are new, back or changed; gives the keys whose rows were made or changed.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        return self._enter(bucket, objects, listed_since)
+
+    def mark_gone(self, bucket: BucketRole, keys: Sequence[str], *, listed_since: datetime) -> int:
+        """Say of keys that they are gone; gives how many rows were changed.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        parameters = {"bucket": bucket.value, "keys": list(keys), "listed_since": listed_since}
+        return len(self._database.rows(_GONE, parameters))
+
+    def _enter(
+        self, bucket: BucketRole, objects: Sequence[ObjectInfo], listed_since: datetime | None
+    ) -> Collection[str]:
+        parameters = {
+            "bucket": bucket.value,
+            "keys": [one.key for one in objects],
+            "sizes": [one.size_bytes for one in objects],
+            "etags": [one.etag for one in objects],
+            "modified": [one.modified_at for one in objects],
+            "listed_since": listed_since,
+        }
+        return [key for (key,) in self._database.rows(_ENTER, parameters)]
+
+
+def _asset(row: tuple[Any, ...]) -> Asset:
+    return Asset.model_validate(dict(zip(_COLUMNS, row, strict=True)))
+
+
+def _range(bucket: BucketRole, prefix: str, after: str, limit: int) -> dict[str, Any]:
+    return {
+        "bucket": bucket.value,
+        "prefix": prefix,
+        "prefix_end": end_of_prefix(prefix),
+        "after": after,
+        "limit": limit,
+    }
