@@ -17,8 +17,8 @@ from typing import Any
 
 from gpu_handler.pipeline import Pipeline
 from livedub.sts.contract import Status
-from tests.bench.bench_sts import Bystanders, machine
 from tests.bench.bench_sts_http import milliseconds
+from tests.bench.machine_load import Bystanders, machine
 from tests.bench.timed_engines import Cost, Mark, Record, mark_heard, request_for, timed_engines
 
 STREAMS = 16

@@ -22,8 +22,8 @@ from typing import Any
 
 from gpu_handler.pipeline import Pipeline
 from livedub.sts.contract import AudioFormat, Status, StsRequest
-from tests.bench.bench_sts import Bystanders, machine
 from tests.bench.bench_sts_http import milliseconds
+from tests.bench.machine_load import Bystanders, machine
 from tests.bench.timed_engines import Call, Cost, Mark, Record, request_for, timed_engines
 
 STREAMS = (1, 4, 16, 64)

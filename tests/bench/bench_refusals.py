@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from livedub.sts.contract import StsResult
-from tests.bench.bench_sts import Bystanders, machine
 from tests.bench.bench_sts_http import mock_service
+from tests.bench.machine_load import Bystanders, machine
 from tests.contract.bad_input import cases, good_document
 
 PROCESS = "/api/v1/sts/process"

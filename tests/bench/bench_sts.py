@@ -9,9 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
-import re
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -36,6 +33,7 @@ from livedub.sts.contract import (
     StsResult,
     Target,
 )
+from tests.bench.machine_load import Bystanders, cpu_seconds, machine
 from tests.bench.sts_sentences import ENGLISH, SPANISH
 from tests.unit.gpu_handler.sounds import music
 
@@ -77,31 +75,6 @@ class Row:
     recall: tuple[int, int] = (0, 0)
     heard_recall: tuple[int, int] = (0, 0)
     texts: dict[str, str] = field(default_factory=dict)
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process and of the programs it has run (Apertium runs on, its share is below 1 %)."""
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
-
-
-class Bystanders:
-    """How much of the machine others used meanwhile: more than a little of it, and wall times say nothing."""
-
-    def __init__(self) -> None:
-        self._started_s, self._busy_s, self._own_s = time.perf_counter(), busy_seconds(), cpu_seconds()
-
-    @property
-    def cores(self) -> float:
-        elapsed_s = time.perf_counter() - self._started_s
-        others_s = (busy_seconds() - self._busy_s) - (cpu_seconds() - self._own_s)
-        return round(max(0.0, others_s / elapsed_s), 2)
-
-
-def busy_seconds() -> float:
-    """CPU time of everything on this machine since it started, proc(5): all but idle and iowait."""
-    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
 def word_errors(reference: str, heard: str) -> tuple[int, int]:
@@ -316,17 +289,6 @@ def try_whisper(settings: StsSettings, clips: list[Clip]) -> dict[str, float]:
         "translation_recall": round(good / wanted, 3),
         "ms_per_fragment": round(spent_s * 1000 / len(clips), 1),
         "cpu_ms_per_fragment": round(spent_cpu_s * 1000 / len(clips), 1),
-    }
-
-
-def machine() -> dict[str, object]:
-    """Where it was measured, and how busy that was."""
-    model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    return {
-        "cpu": model.group(1) if model else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "load_average": [round(load, 2) for load in os.getloadavg()],
     }
 
 

@@ -27,8 +27,8 @@ from livedub.sts.answer import read_answer
 from livedub.sts.breaker import CircuitBreaker
 from livedub.sts.client import GuardedSts, SpeechToSpeech
 from livedub.sts.contract import AudioFormat, PartialKind, StsPartial, StsRequest, StsResult
-from tests.bench.bench_sts import busy_seconds, machine
 from tests.bench.bench_sts_http import fragment, milliseconds
+from tests.bench.machine_load import busy_seconds, machine
 from tests.contract.client_rig import Entry, entry
 
 ENGINES_MS = {"STS_MOCK_ASR_MS": 40, "STS_MOCK_MT_MS": 10, "STS_MOCK_TTS_MS": 30}

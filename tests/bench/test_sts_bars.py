@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench.bench_sts import machine, measure
+from tests.bench.bench_sts import measure
+from tests.bench.machine_load import machine
 
 pytestmark = [pytest.mark.bench, pytest.mark.models, pytest.mark.timeout(600)]
 

@@ -1,0 +1,3 @@
+module mediaload
+
+go 1.24

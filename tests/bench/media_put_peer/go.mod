@@ -1,0 +1,3 @@
+module mediaputpeer
+
+go 1.24
