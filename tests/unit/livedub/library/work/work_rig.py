@@ -144,7 +144,7 @@ class FolderStorage:
         path: Path,
         bucket: str,
         key: str,
-        content_type: str | None = None,
+        content_type: str = "",
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         size = path.stat().st_size

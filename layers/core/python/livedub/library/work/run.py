@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.media_types import content_type_of
-from livedub.library.types import Job, JobKind, JobOutput, TrimParameters
+from livedub.library.types import Job, JobKind, JobOutput, TranscodeParameters, TrimParameters
 from livedub.library.work.made_file import MadeFile
 from livedub.library.work.step_progress import StepProgress
+from livedub.library.work.transcode import transcode
 from livedub.library.work.trim import trim_copy
 from livedub.library.work.work_ports import JobCancelledError, JobProgress, WorkStorage
 from livedub.library.work.workspace import disk_full_named, workspace
@@ -81,6 +83,14 @@ def upload_made(
 def _work(
     job: Job, source: Path, folder: Path, progress: StepProgress, settings: LibrarySettings
 ) -> list[MadeFile]:
+    if isinstance(job.parameters, TranscodeParameters):
+        if job.preset is None:
+            raise LibraryError(
+                LibraryErrorCode.UNKNOWN_PRESET,
+                f"Job {job.id} carries no preset {job.parameters.preset!r}.",
+                "Create the job through the library's API, which puts the preset into it.",
+            )
+        return transcode(job, job.preset, source, folder, progress, settings)
     target = folder / f"target{PurePosixPath(job.output_key).suffix.lower()}"
     if isinstance(job.parameters, TrimParameters):
         trim_copy(source, job.source_key, target, job.parameters, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from livedub.library.work.work_ports import JobCancelledError, JobProgress
 
@@ -11,8 +12,17 @@ REPORT_EVERY_S = 0.5
 ASK_EVERY_S = 0.25
 
 
+@dataclass(slots=True)
+class Pace:
+    """When a job last reported and asked, and how far it has come; its steps share it."""
+
+    reported_s: float = float("-inf")
+    asked_s: float = float("-inf")
+    highest: float = 0.0
+
+
 class StepProgress:
-    """The share of a job that lies between `first` and `last`; a job's whole is 0 to 1.
+    """The share of a job that lies between `first` and `last`; the whole is 0 to 1.
 
     Every loop of the work calls `tick` often. It costs a clock reading, unless it is time to report or to ask.
     """
@@ -23,21 +33,24 @@ class StepProgress:
         first: float = 0.0,
         last: float = 1.0,
         *,
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._progress = progress
         self._first = first
         self._last = last
+        self._pace = pace or Pace()
         self._clock = clock
-        self._reported_s = float("-inf")
-        self._asked_s = float("-inf")
-        self._highest = 0.0
 
     def part(self, first: float, last: float) -> StepProgress:
         """A step of this one, from `first` to `last` of it."""
         length = self._last - self._first
         return StepProgress(
-            self._progress, self._first + first * length, self._first + last * length, clock=self._clock
+            self._progress,
+            self._first + first * length,
+            self._first + last * length,
+            pace=self._pace,
+            clock=self._clock,
         )
 
     def tick(self, fraction: float) -> None:
@@ -46,14 +59,15 @@ class StepProgress:
         Raises:
             JobCancelledError: the job is to stop.
         """
-        now_s = self._clock()
-        if now_s - self._asked_s >= ASK_EVERY_S:
-            self._asked_s = now_s
+        pace, now_s = self._pace, self._clock()
+        if now_s - pace.asked_s >= ASK_EVERY_S:
+            pace.asked_s = now_s
             self.stop_if_cancelled()
-        self._highest = max(self._highest, min(1.0, fraction))
-        if now_s - self._reported_s >= REPORT_EVERY_S:
-            self._reported_s = now_s
-            self._progress.report(self._first + self._highest * (self._last - self._first))
+        done = self._first + min(1.0, max(0.0, fraction)) * (self._last - self._first)
+        pace.highest = max(pace.highest, done)
+        if now_s - pace.reported_s >= REPORT_EVERY_S:
+            pace.reported_s = now_s
+            self._progress.report(pace.highest)
 
     def stop_if_cancelled(self) -> None:
         """Ask now.

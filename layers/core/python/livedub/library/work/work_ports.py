@@ -41,7 +41,7 @@ class WorkStorage(Protocol):
         path: Path,
         bucket: str,
         key: str,
-        content_type: str | None = None,
+        content_type: str = "",
         on_progress: OnTransfer | None = None,
     ) -> object:
         """Store the file under `key`, which appears complete or not at all."""
