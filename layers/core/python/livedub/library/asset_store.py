@@ -152,8 +152,8 @@ class PostgresAssets:
         bucket: BucketRole | None = None,
         status: AssetStatus | None = None,
         kind: StreamKind | None = None,
-        prefix: str = "",
-        search: str = "",
+        prefix: str | None = None,
+        search: str | None = None,
     ) -> AssetPage:
         """Assets by bucket and key.
 
@@ -179,8 +179,8 @@ class PostgresAssets:
                 "status": status and status.value,
                 "streams": kind and Jsonb([{"kind": kind.value}]),
                 "search": like(search) if search else None,
-                "prefix": prefix,
-                "prefix_end": end_of_prefix(prefix),
+                "prefix": prefix or "",
+                "prefix_end": end_of_prefix(prefix or ""),
                 "limit": page.limit + 1,
             },
         )

@@ -67,8 +67,8 @@ class AssetStore(Protocol):
         bucket: BucketRole | None = None,
         status: AssetStatus | None = None,
         kind: StreamKind | None = None,
-        prefix: str = "",
-        search: str = "",
+        prefix: str | None = None,
+        search: str | None = None,
     ) -> AssetPage:
         """Assets by bucket and key."""
         ...
