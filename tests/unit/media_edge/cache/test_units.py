@@ -8,6 +8,7 @@ import pytest
 
 import media_edge.cache
 from livedub.media_cache.cleanup_settings import MediaCleanupSettings
+from livedub.media_cache.private_ca import LEAF_DAYS
 from media_edge.cache.upload_settings import UploadSettings
 
 FOLDER = Path(media_edge.cache.__file__).parent
@@ -100,3 +101,14 @@ def test_a_clean_up_trusts_what_consumers_trust_now(tmp_path: Path, bundle: str)
     credentials = directives(CLEANUP)
     assert credentials["LoadCredential"] == ["ca-for-clients.pem:/opt/services/media/tls/ca-for-clients.pem"]
     assert credentials["SetCredential"] == ["ca-for-clients.pem:\\n"]
+
+
+def test_a_certificate_is_renewed_well_before_its_end_and_only_where_consumers_need_not_know():
+    assert directives("livedub-media-renew.timer")["OnCalendar"] == ["weekly"]
+    assert LEAF_DAYS >= 3 * 7
+    found = directives("livedub-media-renew.service")
+    assert found["ExecCondition"] == ["""/bin/sh -c '[ "$$MEDIA_TLS_PRIVATE_CA" = true ]'"""]
+    assert found["ExecStart"][0].endswith("media rotate --renew")
+    own, caddy = environment("livedub-media-renew.service"), environment("livedub-media-caddy.service")
+    for name in ("MEDIA_TLS_CERT_HOST_PATH", "MEDIA_CADDY_ADMIN_SOCKET"):
+        assert own[name] == caddy[name]
