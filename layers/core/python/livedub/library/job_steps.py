@@ -1,39 +1,131 @@
-"""The steps of one file dubbed by many hosts: split it, dub each range, join the parts.
+"""What hosts do for the state machine: a whole job, or the steps of one file dubbed by many hosts.
 
-One attempt holds the job through all of them. What a host writes lies under a key made of job and range, so a range that
-is dubbed twice is written twice with the same bytes.
+Those are: split it, dub each range, join the parts. One attempt holds the job through all of them. What a host writes
+lies under a key made of job and range, so a range that is dubbed twice is written twice with the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
-from pydantic import Field
-
 from livedub.library.job_attempt import (
+    AttemptEnd,
     AttemptPatience,
     AttemptResult,
-    JobWork,
     LeaseKeeper,
     as_library_error,
-    work_on,
 )
-from livedub.library.jobs import JobStore
-from livedub.library.library_errors import LibraryError, LibraryErrorCode
-from livedub.library.types import Job, JobState, MediaError, Wire
+from livedub.library.jobs import FencedError, JobStore
+from livedub.library.library_errors import LibraryError
+from livedub.library.types import Job, JobOutput, JobState, MediaError
 from livedub.library.work.work_ports import JobProgress
+from livedub.library.work_item import ENDED, RETRY, StepEnd
 
-SPLIT_SHARE = 0.05
-JOIN_SHARE = 0.05
+_SPLIT_SHARE = 0.05
+_JOIN_SHARE = 0.05
 """Of a job's progress; what is between them goes to the ranges."""
 
+T = TypeVar("T")
+Beat = Callable[[], bool]
 
-class HeldJob(Wire):
-    """A job that one attempt holds from step to step."""
 
-    job_id: UUID
-    attempt: int = Field(ge=1)
+class StepFailedError(LibraryError):
+    """What the state machine is told: `error` is RETRY or ENDED."""
+
+    def __init__(self, error: str, cause: LibraryError) -> None:
+        super().__init__(cause.code, cause.message, cause.remedy)
+        self.error = error
+
+
+def whole_job_end(result: AttemptResult) -> StepEnd:
+    """The answer after an attempt at a whole job.
+
+    Raises:
+        StepFailedError: RETRY, the job waits for another attempt, or somebody else may still be working on it.
+    """
+    if result.end in {AttemptEnd.RELEASED, AttemptEnd.LOST}:
+        raise StepFailedError(RETRY, FencedError(result.job, result.job.attempt))
+    return StepEnd(state=result.job.state, attempt=result.job.attempt)
+
+
+def split_job(
+    job_id: UUID,
+    token: str,
+    plan_of: Callable[[Job, JobProgress], dict[str, Any]],
+    jobs: JobStore,
+    patience: AttemptPatience,
+    beat: Beat,
+) -> StepEnd:
+    """Claim the job and say into which ranges it is divided.
+
+    Raises:
+        StepFailedError: it failed.
+        LibraryError: the catalogue cannot be asked.
+    """
+    job = jobs.claim(job_id, token)
+    if job is None:
+        seen = jobs.get(job_id)
+        again = seen.state in {JobState.PENDING, JobState.PROCESSING}
+        raise StepFailedError(RETRY if again else ENDED, FencedError(seen, seen.attempt))
+    try:
+        plan = _step(job, jobs, lambda share: plan_of(job, share), patience, (0.0, _SPLIT_SHARE), beat)
+    except StepFailedError as failed:
+        if failed.error == RETRY:
+            jobs.release(job.id, job.attempt)
+        raise
+    return StepEnd(state=job.state, attempt=job.attempt, plan=plan)
+
+
+def dub_one_range(
+    job_id: UUID,
+    attempt: int,
+    dub: Callable[[Job, JobProgress], float],
+    jobs: JobStore,
+    patience: AttemptPatience,
+    beat: Beat,
+) -> StepEnd:
+    """Dub a range of a job that `attempt` holds; `dub` says which part of all ranges is done after it, 0 to 1.
+
+    Raises:
+        StepFailedError: it failed.
+        LibraryError: the catalogue cannot be asked.
+    """
+    job = _held(job_id, attempt, jobs)
+
+    def do(share: _Share) -> None:
+        share.report(dub(job, _Silent(share)))
+
+    _step(job, jobs, do, patience, (_SPLIT_SHARE, 1 - _SPLIT_SHARE - _JOIN_SHARE), beat)
+    return StepEnd(state=job.state, attempt=job.attempt)
+
+
+def join_job(
+    job_id: UUID,
+    attempt: int,
+    join: Callable[[Job, JobProgress], Sequence[JobOutput]],
+    jobs: JobStore,
+    patience: AttemptPatience,
+    beat: Beat,
+) -> StepEnd:
+    """Make the outputs of the parts, and end the job.
+
+    Raises:
+        StepFailedError: it failed.
+        LibraryError: the catalogue cannot be asked.
+    """
+    seen = jobs.get(job_id)
+    if seen.state is JobState.COMPLETED and seen.attempt == attempt:
+        # The host before this one did it, and died before it could answer.
+        return StepEnd(state=seen.state, attempt=attempt)
+    job = _held(job_id, attempt, jobs)
+
+    def do(share: _Share) -> Job:
+        return jobs.complete(job.id, job.attempt, join(job, share))
+
+    done = _step(job, jobs, do, patience, (1 - _JOIN_SHARE, _JOIN_SHARE), beat)
+    return StepEnd(state=done.state, attempt=done.attempt)
 
 
 class _Share:
@@ -45,73 +137,53 @@ class _Share:
         self._share = share
 
     def report(self, fraction: float) -> None:
-        """See JobProgress."""
         self._whole.report(self._start + self._share * fraction)
 
     def cancelled(self) -> bool:
-        """See JobProgress."""
         return self._whole.cancelled()
 
 
-def held(step: HeldJob, jobs: JobStore) -> Job:
-    """The job, while `step.attempt` holds it.
+class _Silent:
+    """Progress of one range among many: what it is to the whole, only the number of finished ranges says."""
 
-    Raises:
-        LibraryError: FENCED or CANCELLED, it does so no more.
-    """
-    job = jobs.get(step.job_id)
-    if job.state is JobState.PROCESSING and job.attempt == step.attempt:
-        return job
-    code = LibraryErrorCode.CANCELLED if job.state is JobState.CANCELLED else LibraryErrorCode.FENCED
-    raise LibraryError(code, f"Job {job.id} is {job.state.value} at attempt {job.attempt}, not ours.")
+    def __init__(self, whole: JobProgress) -> None:
+        self._whole = whole
+
+    def report(self, fraction: float) -> None:
+        """Say nothing, but hear of a lost job."""
+        _ = fraction
+        self._whole.report(0.0)
+
+    def cancelled(self) -> bool:
+        return self._whole.cancelled()
 
 
-def run_step(
+def _held(job_id: UUID, attempt: int, jobs: JobStore) -> Job:
+    job = jobs.get(job_id)
+    if job.state is not JobState.PROCESSING or job.attempt != attempt:
+        raise StepFailedError(ENDED, FencedError(job, attempt))
+    return job
+
+
+def _step(
     job: Job,
     jobs: JobStore,
-    do: Callable[[JobProgress], object],
-    *,
+    do: Callable[[_Share], T],
     patience: AttemptPatience,
     share: tuple[float, float],
-    beat: Callable[[], bool] | None = None,
-) -> None:
-    """Do one step of a job that is held already; the job goes on after it.
-
-    Args:
-        job: the job, claimed.
-        jobs: the catalogue.
-        do: the step's work.
-        patience: how the lease is kept.
-        share: where the step begins in the job's progress, and how much of it it is.
-        beat: see LeaseKeeper.
-
-    Raises:
-        LibraryError: what went wrong; FENCED where the job was lost. Unless the problem heals by itself, the job
-            has FAILED in the catalogue.
-    """
+    beat: Beat,
+) -> T:
     with LeaseKeeper(jobs, job, patience, beat) as keeper:
         try:
-            do(_Share(keeper, *share))
+            return do(_Share(keeper, *share))
         except Exception as error:
             problem = as_library_error(error)
-            if not keeper.gone and not problem.retryable:
+            if keeper.gone:
+                raise StepFailedError(ENDED, problem) from error
+            if problem.retryable:
+                raise StepFailedError(RETRY, problem) from error
+            try:
                 jobs.fail(job.id, job.attempt, MediaError.of(problem))
-            raise problem from error
-
-
-def join_step(
-    job: Job,
-    jobs: JobStore,
-    work: JobWork,
-    *,
-    patience: AttemptPatience,
-    beat: Callable[[], bool] | None = None,
-) -> AttemptResult:
-    """The last step: `work` gives the outputs, and the job ends."""
-    return work_on(
-        job,
-        jobs=jobs,
-        work=lambda job, progress: work(job, _Share(progress, 1 - JOIN_SHARE, JOIN_SHARE)),
-        patience=patience,
-        beat=beat,
-    )
+            except LibraryError as refused:
+                raise StepFailedError(RETRY if refused.retryable else ENDED, problem) from error
+            raise StepFailedError(ENDED, problem) from error
