@@ -21,7 +21,7 @@ from local.runpod.worker_api import worker_environment
 ENDPOINT_ID = "sts"
 KEY = "key-of-the-runpod-rig"
 _START_BOUND_S = 60.0
-_STOP_BOUND_S = 15.0
+_STOP_BOUND_S = 30.0
 _SOURCES = (ROOT, ROOT / "layers" / "core" / "python")
 
 

@@ -18,7 +18,7 @@ from livedub.sts.contract import Dub, Health, PartialKind, StsPartial, StsReques
 from tests.unit.livedub.sts.exchanges import dub, success
 
 LANGUAGES = {"es": ("en", "fr"), "en": ("es",)}
-BOUND_S = 10.0
+BOUND_S = 60.0
 
 
 class ScriptedPipeline:

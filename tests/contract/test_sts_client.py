@@ -34,7 +34,7 @@ from tests.contract.runpod_rig import runpod_rig
 from tests.unit.livedub.sts.exchanges import request
 
 DEADLINE_MS = 20_000
-BOUND_S = 30.0
+BOUND_S = 60.0
 
 
 @pytest.fixture(scope="module", params=["http", "runpod"])

@@ -23,7 +23,7 @@ from livedub.audio.clip import write_wav
 from livedub.sts.http_client import HttpSts
 from tests.unit.livedub.sts.exchanges import request
 
-BOUND_S = 30.0
+BOUND_S = 60.0
 READY = re.compile(rb"STS ready on (http://127\.0\.0\.1:\d+): .*mock")
 SERVE = ["-m", "gpu_handler", "serve", "--profile", "mock", "--port", "0"]
 STUCK = """

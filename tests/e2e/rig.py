@@ -121,11 +121,11 @@ class Rig:
         spec = ProcessSpec("-".join(("recorder", *chosen)), argv, cwd=REPOSITORY)
         return await self.supervisor.start(spec)
 
-    async def until_line(self, process: ChildProcess, pattern: str, timeout_s: float = 30.0) -> str:
+    async def until_line(self, process: ChildProcess, pattern: str, timeout_s: float = 60.0) -> str:
         return await asyncio.wait_for(process.line(pattern), timeout_s)
 
     async def until_progress(
-        self, condition: Callable[[dict[str, Any]], bool], timeout_s: float = 30.0
+        self, condition: Callable[[dict[str, Any]], bool], timeout_s: float = 60.0
     ) -> dict[str, Any]:
         """Wait for a progress line that meets the condition; one already heard counts."""
         deadline = time.monotonic() + timeout_s

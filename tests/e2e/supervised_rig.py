@@ -192,7 +192,7 @@ class SupervisedRig:
         assert self._api is not None
         return await asyncio.to_thread(call, self._api)
 
-    async def until_state(self, stream_id: str, *states: str, timeout_s: float = 30.0) -> StreamDetail:
+    async def until_state(self, stream_id: str, *states: str, timeout_s: float = 60.0) -> StreamDetail:
         """Wait until the stream is in one of `states`."""
         deadline = time.monotonic() + timeout_s
         detail: StreamDetail | None = None
@@ -211,7 +211,7 @@ class SupervisedRig:
         return {stream.stream_id for stream in (await asyncio.to_thread(self._api.streams)).streams}
 
     async def until_published(
-        self, stream_id: str, name: str = "out", *, gone: bool = False, timeout_s: float = 40.0
+        self, stream_id: str, name: str = "out", *, gone: bool = False, timeout_s: float = 60.0
     ) -> float:
         """Wait until a path has a publisher (or none); return when that was seen, monotonic seconds."""
         path = StreamPath(stream_id, name)
@@ -240,7 +240,7 @@ class SupervisedRig:
         aws = next(child for child in self.stack.supervisor.children if child.name == "aws")
         return [pid for pid in _descendants(aws.pid) if b"awslambdaric" in _command_line(pid)]
 
-    async def until_queue_is_empty(self, sqs: Any, *, timeout_s: float = 20.0) -> None:
+    async def until_queue_is_empty(self, sqs: Any, *, timeout_s: float = 60.0) -> None:
         """Wait until nobody has a message of the work queue before them."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         url = self.stack.control.deployed.work_queue_url
@@ -309,7 +309,7 @@ class SupervisedRig:
         )
 
     async def until_event(
-        self, stream_id: str, condition: Callable[[Event], bool], *, timeout_s: float = 30.0, since: int = 0
+        self, stream_id: str, condition: Callable[[Event], bool], *, timeout_s: float = 60.0, since: int = 0
     ) -> Event:
         """Wait for an event about a stream; those heard from index `since` on count."""
         deadline = time.monotonic() + timeout_s
@@ -327,7 +327,7 @@ class SupervisedRig:
             except TimeoutError:
                 continue
 
-    async def until_fragment(self, stream_id: str, *, generation: int = 0, timeout_s: float = 40.0) -> Event:
+    async def until_fragment(self, stream_id: str, *, generation: int = 0, timeout_s: float = 60.0) -> Event:
         """Wait until a worker of that generation, or a later one, has aired something."""
         return await self.until_event(
             stream_id,
@@ -340,7 +340,7 @@ class SupervisedRig:
         return await self.until_event(
             stream_id,
             lambda event: event["event"] == "progress" and (event.get("output_media_ms") or 0) >= media_ms,
-            timeout_s=40.0,
+            timeout_s=60.0,
             since=since,
         )
 

@@ -17,7 +17,7 @@ from livedub.supervision.policy import SupervisionPolicy
 from livedub.supervision.record import StreamRecord
 from tests.unit.functions.rig import ASL, Rig
 
-BOUND_S = 10.0
+BOUND_S = 60.0
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 STATE_FUNCTIONS = {
     "AcquireLeaseArn": "acquire_lease",

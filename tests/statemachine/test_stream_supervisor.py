@@ -53,6 +53,7 @@ def test_one_run_from_publisher_to_release(machine: Machine, agent: Agent):
     ]
 
 
+@pytest.mark.slow  # they wait out real heartbeats
 class TestHeartbeats:
     @pytest.fixture
     def policy(self) -> SupervisionPolicy:

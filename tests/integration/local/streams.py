@@ -15,7 +15,7 @@ from local.publisher import publisher_argv
 from local.recorder import arrivals_path
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 10.0):
+async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 60.0):
     async def poll():
         while not await condition():  # noqa: ASYNC110 - another process changes it
             await asyncio.sleep(0.05)

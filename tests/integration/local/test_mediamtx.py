@@ -87,7 +87,7 @@ async def test_a_publisher_is_listed_heard_of_and_kicked(
     assert not await mediamtx.kick(IN)
 
     def not_ready() -> tuple[str, str]:
-        return next(iter(lambda: hook[1].get(timeout=10), ("ready", "live/demo/in")))
+        return next(iter(lambda: hook[1].get(timeout=40), ("ready", "live/demo/in")))
 
     assert await asyncio.to_thread(not_ready) == ("not_ready", "live/demo/in")
 
@@ -110,10 +110,10 @@ async def test_hls_and_the_page_are_served(mediamtx: MediaMtx, supervisor: Super
     await publish(supervisor, small_clip, mediamtx.publish_url("demo"))
 
     async def listed():
-        return await http_status(mediamtx.hls_url("demo", "in"), timeout_s=2) == 200
+        return await http_status(mediamtx.hls_url("demo", "in"), timeout_s=10) == 200
 
-    await until(listed, timeout_s=15)
-    assert await http_status(mediamtx.watch_url("demo", "in"), timeout_s=2) == 200
+    await until(listed, timeout_s=60)
+    assert await http_status(mediamtx.watch_url("demo", "in"), timeout_s=10) == 200
 
 
 async def test_rtsp_gives_out_what_came_in_by_rtmp(

@@ -34,14 +34,14 @@ async def test_hls_of_a_path_with_a_slash_can_be_fetched(
     await publish(supervisor, small_clip, nginx.publish_url("demo"))
 
     async def listed():
-        return await http_status(nginx.hls_url("demo", "in"), timeout_s=2) == 200
+        return await http_status(nginx.hls_url("demo", "in"), timeout_s=10) == 200
 
     await until(listed)
-    playlist = await http_request("GET", nginx.hls_url("demo", "in"), timeout_s=2)
+    playlist = await http_request("GET", nginx.hls_url("demo", "in"), timeout_s=10)
     part = next(line for line in playlist.splitlines() if line and not line.startswith("#"))
     base = nginx.hls_url("demo", "in").split("/hls/")[0]
     assert part.startswith("/hls/demo/in-")
-    assert await http_status(base + part, timeout_s=2) == 200
+    assert await http_status(base + part, timeout_s=10) == 200
 
 
 async def test_a_kicked_publisher_is_disconnected(
@@ -74,7 +74,7 @@ async def test_a_path_outside_the_naming_scheme_cannot_be_published(
 
 
 async def test_the_watch_page_is_served(nginx: MediaServer):
-    page = await http_request("GET", nginx.watch_url("demo").split("?")[0], timeout_s=2)
+    page = await http_request("GET", nginx.watch_url("demo").split("?")[0], timeout_s=10)
     assert "<video" in page
 
 

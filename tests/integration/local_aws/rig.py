@@ -22,7 +22,7 @@ from boto3.session import Session
 from botocore.config import Config
 
 ROOT = Path(__file__).parents[3]
-BOUND_S = 30.0
+BOUND_S = 60.0
 REGION = "us-east-1"
 _POLL_S = 0.02
 _ASSUMED = {

@@ -45,7 +45,7 @@ def auth(token: str = TOKEN) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def wait_until(reached: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+def wait_until(reached: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         if found := reached():
@@ -260,6 +260,11 @@ class UploadService:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self._process
         return self._process.end(number)
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.process.pid
 
     def _answers(self) -> bool:
         try:

@@ -57,7 +57,7 @@ def test_an_upload_under_way_outlives_a_forced_reload(host: MediaHost, number: i
         )
         connection.sendall(head.encode())
         # Only now it is under way: a connection on which nothing was read yet may be cut off by a reload.
-        assert connection.recv(1_000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 100 Continue\r\n")
         connection.sendall(b"z" * 20_000)
         rotate(host)
         connection.sendall(b"z" * 20_000)

@@ -91,7 +91,7 @@ class Rig:
         return json.loads(await http_request("GET", f"{self.relay_url}/health", timeout_s=5))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 15.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 60.0) -> None:
     async def poll() -> None:
         while not await condition():  # noqa: ASYNC110 - another process changes it
             await asyncio.sleep(0.05)

@@ -88,7 +88,7 @@ async def test_the_holder_of_the_token_has_the_publisher_kicked(mediamtx_rig: Ri
     rig.rules.holders["demo"] = ("token-1", 1)
     publisher = await rig.publish("demo", "out", "token=token-1")
     await rig.published("demo", "out")
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         answer = await client.post(
             f"{rig.relay_url}/v1/kick", json={"path": "live/demo/out", "token": "token-1"}
         )

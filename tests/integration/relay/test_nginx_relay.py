@@ -77,7 +77,7 @@ async def test_a_newer_generation_takes_the_path_over_and_the_older_does_not_com
 
 
 async def kick(rig: Rig, token: str, path: str = "live/demo/out") -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         return await client.post(f"{rig.relay_url}/v1/kick", json={"path": path, "token": token})
 
 

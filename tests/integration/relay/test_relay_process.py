@@ -58,7 +58,7 @@ async def test_the_second_address_serves_worker_hosts_only(supervisor: Superviso
     await start(supervisor, env)
     kick = {"path": "live/demo/out", "token": "t"}
     hook = "event=ready&path=live/demo/in&source_id=1"
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         outside, inside = f"http://127.0.0.1:{kick_port}", f"http://127.0.0.1:{port}"
         assert (await client.get(f"{outside}/health")).status_code == 200
         assert (await client.post(f"{outside}/v1/kick", json=kick)).json()["code"] == "NO_PUBLISHER"

@@ -11,7 +11,7 @@ from livedub.sts.contract import StsResult
 from tests.contract.runpod_rig import RunpodRig
 from tests.unit.livedub.sts.exchanges import request
 
-BOUND_S = 30.0
+BOUND_S = 60.0
 _PAUSE_S = 0.01
 
 

@@ -20,7 +20,7 @@ from media_edge.worker.gst.publisher import RtmpPublisher
 from media_edge.worker.gst.rtmp_ingest import RtmpIngest
 from media_edge.worker.gst.rtsp_ingest import RtspIngest
 
-BOUND_S = 10.0
+BOUND_S = 60.0
 
 
 def endpoint(port: int) -> Endpoint:

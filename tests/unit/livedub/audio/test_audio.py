@@ -169,8 +169,8 @@ def test_separation_delay_is_what_the_library_really_has():
     assert abs(int(lags[::8][int(np.argmax(scores))]) - separator.delay_samples) <= 16
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(1, 3_000), min_size=1, max_size=20))
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(1, 3_000), min_size=1, max_size=12))
 def test_separator_gives_whole_frames_for_any_split(sizes: list[int]):
     separator = DeepFilterSeparator()
     try:

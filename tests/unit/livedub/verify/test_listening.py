@@ -180,7 +180,7 @@ def test_a_good_dub_reaches_every_speech_figure(dubbed: Dubbed):
     assert abs(report["audio"]["lag_ms"]) < 0.5
 
 
-@pytest.mark.parametrize("shift_ms", [60, 240, -180])
+@pytest.mark.parametrize("shift_ms", [60, -180])
 def test_a_dub_that_sounds_elsewhere_than_logged_is_measured_where_it_sounds(dubbed: Dubbed, shift_ms: int):
     dubbed.dub_shift_ms = shift_ms
 
