@@ -44,6 +44,14 @@ class LibrarySettings(BaseSettings):
     region: str = Field(
         default="us-east-1", validation_alias="AWS_REGION", description="Region of the storage."
     )
+    s3_access_key_id: str = Field(
+        default="",
+        validation_alias="S3_ACCESS_KEY_ID",
+        description="Access key of the storage alone, where it is another one than that of AWS.",
+    )
+    s3_secret_access_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias="S3_SECRET_ACCESS_KEY", description="Its secret."
+    )
     access_key_id: str = Field(
         default="",
         validation_alias="AWS_ACCESS_KEY_ID",
@@ -157,7 +165,8 @@ class LibrarySettings(BaseSettings):
     )
 
     ffmpeg: str = Field(
-        default="ffmpeg", description="The program that transcodes, 5.1 or later with libx264: a name or a path."
+        default="ffmpeg",
+        description="The program that transcodes, 5.1 or later with libx264: a name or a path.",
     )
     ffmpeg_threads: int = Field(
         default=2,
@@ -225,6 +234,8 @@ class LibrarySettings(BaseSettings):
 
         At an endpoint of one's own that nobody gave keys for, MinIO's: what ~/.aws holds is not for strangers.
         """
+        if self.s3_access_key_id:
+            return self.s3_access_key_id, self.s3_secret_access_key.get_secret_value(), ""
         if self.access_key_id:
             return (
                 self.access_key_id,

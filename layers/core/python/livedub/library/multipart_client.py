@@ -1,0 +1,144 @@
+"""Uploads in parts, side by side. The storage itself remembers what has come, so a new try needs no notes of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from livedub.library.library_errors import LibraryError
+from livedub.library.s3_client import error_code, s3_errors
+from livedub.library.transfers import Piece, Progress, Tally, md5_of, pieces_of, read_piece, run_side_by_side
+
+_STALE = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+"""Somebody else has finished, ended or written into the upload that we took up."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FileUpload:
+    """A file on its way.
+
+    Attributes:
+        bucket: where it goes.
+        key: what it will be called.
+        content_type: what HTTP will call it.
+        fd: the open file.
+        size_bytes: its length.
+        piece_bytes: what one part holds, if there are not too many.
+        on_progress: see `transfers.Progress`.
+        before_end: called before the object appears; may refuse by raising.
+    """
+
+    bucket: str
+    key: str
+    content_type: str
+    fd: int
+    size_bytes: int
+    piece_bytes: int
+    on_progress: Progress | None
+    before_end: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part in the storage. A storage that has its checksum wants to be told it again at the end."""
+
+    etag: str
+    size_bytes: int
+    crc32: str
+
+    def listed(self, number: int) -> dict[str, Any]:
+        checksum = {"ChecksumCRC32": self.crc32} if self.crc32 else {}
+        return {"PartNumber": number, "ETag": self.etag, **checksum}
+
+
+def send_in_parts(client: Any, upload: FileUpload, *, resume: bool) -> None:
+    """Store a file in parts.
+
+    With `resume`, parts of an unfinished upload of the same key count where they are the file's by length and MD5,
+    and stay in the storage when this try fails, too; without it a failure takes them away.
+
+    Raises:
+        ClientError and others of botocore: for the caller to translate.
+        EOFError: the file has become shorter.
+        Whatever the callbacks raise.
+    """
+    found = _unfinished(client, upload) if resume else None
+    if found is not None:
+        try:
+            _send(client, upload, found)
+        except client.exceptions.ClientError as error:
+            if error_code(error) not in _STALE:
+                raise
+            log.info("an unfinished upload of %s/%s is of no use any more", upload.bucket, upload.key)
+        else:
+            return
+    fresh = _begin(client, upload)
+    try:
+        _send(client, upload, fresh)
+    except BaseException:
+        if not resume:
+            _abort(client, upload, fresh)
+        raise
+
+
+def _begin(client: Any, upload: FileUpload) -> str:
+    answer = client.create_multipart_upload(
+        Bucket=upload.bucket, Key=upload.key, ContentType=upload.content_type, ChecksumAlgorithm="CRC32"
+    )
+    return str(answer["UploadId"])
+
+
+def _unfinished(client: Any, upload: FileUpload) -> str | None:
+    """The latest unfinished upload of this key."""
+    answer = client.list_multipart_uploads(Bucket=upload.bucket, Prefix=upload.key)
+    begun = [item for item in answer.get("Uploads", ()) if item["Key"] == upload.key]
+    return str(max(begun, key=lambda item: item["Initiated"])["UploadId"]) if begun else None
+
+
+def _send(client: Any, upload: FileUpload, upload_id: str) -> None:
+    where = {"Bucket": upload.bucket, "Key": upload.key, "UploadId": upload_id}
+    held = _held(client, where)
+    parts: dict[int, _Part] = {}
+
+    def work(piece: Piece, tally: Tally) -> None:
+        tally.check()
+        data = read_piece(upload.fd, piece)
+        number = piece.number + 1
+        there = held.get(number)
+        if there is None or there.size_bytes != len(data) or there.etag.strip('"') != md5_of(data):
+            answer = client.upload_part(**where, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32")
+            there = _Part(str(answer["ETag"]), len(data), str(answer.get("ChecksumCRC32", "")))
+        parts[number] = there
+        tally.add(len(data))
+
+    run_side_by_side(
+        pieces_of(upload.size_bytes, upload.piece_bytes), work, upload.size_bytes, 0, upload.on_progress
+    )
+    upload.before_end()
+    listed = [part.listed(number) for number, part in sorted(parts.items())]
+    client.complete_multipart_upload(**where, MultipartUpload={"Parts": listed})
+
+
+def _held(client: Any, where: dict[str, str]) -> dict[int, _Part]:
+    """The parts that have come, by number."""
+    held: dict[int, _Part] = {}
+    position: dict[str, int] = {}
+    while True:
+        page = client.list_parts(**where, **position)
+        for item in page.get("Parts", ()):
+            part = _Part(str(item["ETag"]), int(item["Size"]), str(item.get("ChecksumCRC32", "")))
+            held[int(item["PartNumber"])] = part
+        if not page.get("IsTruncated"):
+            return held
+        position = {"PartNumberMarker": int(page["NextPartNumberMarker"])}
+
+
+def _abort(client: Any, upload: FileUpload, upload_id: str) -> None:
+    # What made the upload fail matters more than a failure to clean up after it.
+    with suppress(LibraryError), s3_errors(client, "ending an upload", upload.bucket, upload.key):
+        client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload_id)

@@ -1,0 +1,137 @@
+"""The S3 client of the library, and botocore's errors as the library's own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from livedub.library.library_errors import (
+    AccessDeniedError,
+    MissingBucketError,
+    MissingKeyError,
+    SourceChangedError,
+    StorageRefusedError,
+    StorageUnavailableError,
+)
+from livedub.library.library_settings import LibrarySettings
+
+_CONNECT_TIMEOUT_S = 5
+_READ_TIMEOUT_S = 60
+"""A server that puts a large upload together says nothing meanwhile."""
+_ATTEMPTS = 4
+_CONNECTIONS = 32
+
+_MISSING_KEY = frozenset({"NoSuchKey", "404", "NotFound"})
+_DENIED = frozenset(
+    {
+        "403",
+        "AccessDenied",
+        "AllAccessDisabled",
+        "ExpiredToken",
+        "Forbidden",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+    }
+)
+_BUSY = frozenset(
+    {"500", "503", "InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "ThrottlingException"}
+)
+_CHANGED = frozenset({"412", "PreconditionFailed"})
+
+
+def build_s3_client(settings: LibrarySettings) -> Any:
+    """A client for `settings`; it may be used from several threads.
+
+    boto3 loads here and not at import, because loading it takes longer than everything else.
+    """
+    import boto3  # noqa: PLC0415 - see above # pyright: ignore[reportMissingTypeStubs]
+    from botocore.config import Config  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+
+    session_of = cast("Any", boto3).Session
+    keys = settings.static_keys
+    if keys is not None:
+        access_key_id, secret, token = keys
+        session = session_of(
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret,
+            aws_session_token=token or None,
+            region_name=settings.region,
+        )
+    else:
+        session = session_of(profile_name=settings.profile or None, region_name=settings.region)
+    config = Config(
+        signature_version="s3v4",
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        read_timeout=_READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        max_pool_connections=_CONNECTIONS,
+        tcp_keepalive=True,
+        # A server of one's own seldom has a name per bucket.
+        s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
+    )
+    return session.client("s3", endpoint_url=settings.endpoint_url or None, config=config)
+
+
+@contextmanager
+def s3_errors(client: Any, doing: str, bucket: str, key: str = "") -> Generator[None]:
+    """Turn botocore's errors into the library's; `doing` says what was asked for, such as "reading in/a.mp4".
+
+    Raises:
+        MissingBucketError: the bucket does not exist.
+        MissingKeyError: the bucket does, the object does not.
+        AccessDeniedError: the key is unknown, the signature wrong, or the action not allowed.
+        SourceChangedError: the object is not the one that was asked for any more.
+        StorageUnavailableError: nobody answers, or the answer is to come later.
+        StorageRefusedError: anything else that the server says.
+    """
+    from botocore.exceptions import (  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+        BotoCoreError,
+        ClientError,
+        HTTPClientError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+    )
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+
+    try:
+        yield
+    except ClientError as error:
+        raise _refusal(client, error, doing, bucket, key) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise AccessDeniedError(f"{doing}: there are no credentials") from error
+    except ParamValidationError as error:
+        raise StorageRefusedError(doing, str(error)) from error
+    except (HTTPClientError, BotoCoreError, ResponseParserError) as error:
+        raise StorageUnavailableError(doing, str(error)) from error
+
+
+def error_code(error: Any) -> str:
+    """The server's name for a ClientError, such as `NoSuchUpload`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _refusal(client: Any, error: Any, doing: str, bucket: str, key: str) -> Exception:
+    code = error_code(error)
+    if code == "NoSuchBucket" or (code in _MISSING_KEY and not _has_bucket(client, bucket)):
+        return MissingBucketError(bucket)
+    if code in _MISSING_KEY:
+        return MissingKeyError(bucket, key)
+    if code in _DENIED:
+        return AccessDeniedError(f"{doing} ({code})")
+    if code in _CHANGED:
+        return SourceChangedError(bucket, key)
+    if code in _BUSY:
+        return StorageUnavailableError(doing, str(error))
+    return StorageRefusedError(doing, str(error))
+
+
+def _has_bucket(client: Any, bucket: str) -> bool:
+    # The answer to HEAD has no body that could tell a missing bucket from a missing object.
+    try:
+        client.head_bucket(Bucket=bucket)
+    except client.exceptions.ClientError as error:
+        return error_code(error) not in _MISSING_KEY
+    return True
