@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-
 from livedub.library.job_kit import JobKit
 from livedub.library.job_steps import dub_one_range, join_job, split_job, whole_job_end
 from livedub.library.types import Job, JobOutput

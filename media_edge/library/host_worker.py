@@ -108,10 +108,8 @@ class HostWorker:
         for left in reversed(range(_ANSWER_TRIES)):
             try:
                 say()
-            except TokenRefusedError:
-                raise
-            except LivedubError:
-                if not left:
+            except LivedubError as error:  # noqa: PERF203 - a try is what the loop is for
+                if not left or isinstance(error, TokenRefusedError):
                     raise
                 time.sleep(_AFTER_AN_ERROR_S)
             else:

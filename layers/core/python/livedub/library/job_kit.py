@@ -7,12 +7,10 @@ from collections.abc import Callable
 from uuid import UUID
 
 from livedub.errors import ConfigurationError
+from livedub.library.catalogue import Catalogue, connect_catalogue
 from livedub.library.job_attempt import AttemptPatience, AttemptResult, attempt_job
-from livedub.library.job_store import PostgresJobs
 from livedub.library.jobs import JobStore
-from livedub.library.library_database_store import LibraryDatabase
 from livedub.library.library_settings import LibrarySettings
-from livedub.library.preset_store import PostgresPresets
 from livedub.library.storage import LibraryStorage
 from livedub.library.work.run import run_job
 
@@ -27,8 +25,8 @@ class JobKit:
         )
 
     @functools.cached_property
-    def database(self) -> LibraryDatabase:
-        """The catalogue's database.
+    def catalogue(self) -> Catalogue:
+        """The catalogue.
 
         Raises:
             ConfigurationError: DATABASE_URL is empty or cannot be read.
@@ -36,12 +34,12 @@ class JobKit:
         url = self.settings.database_url.get_secret_value()
         if not url:
             raise ConfigurationError("DATABASE_URL is empty.", remedy="Give the catalogue's Postgres.")
-        return LibraryDatabase.connect(url, name="livedub-jobs", max_connections=self.settings.job_slots + 2)
+        return connect_catalogue(url, lease_s=self.settings.job_lease_s)
 
-    @functools.cached_property
+    @property
     def jobs(self) -> JobStore:
         """The jobs."""
-        return PostgresJobs(self.database, PostgresPresets(self.database), lease_s=self.settings.job_lease_s)
+        return self.catalogue.jobs
 
     @functools.cached_property
     def storage(self) -> LibraryStorage:
@@ -61,5 +59,5 @@ class JobKit:
 
     def close(self) -> None:
         """Let connections go."""
-        if "database" in self.__dict__:
-            self.database.close()
+        if "catalogue" in self.__dict__:
+            self.catalogue.close()
