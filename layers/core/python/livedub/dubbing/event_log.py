@@ -70,7 +70,7 @@ def event_in_language(event: Mapping[str, Any], language: str) -> dict[str, Any]
 
 
 def _shared_event(fragment: DubbingFragment) -> dict[str, Any]:
-    config, result, transcript = fragment.config, fragment.result, fragment.transcript
+    config, timings, transcript = fragment.config, fragment.stage_timings, fragment.transcript
     return {
         "event": "fragment",
         "fragment_id": f"{config.stream_id}/{config.generation}/{fragment.sequence_number}",
@@ -85,8 +85,8 @@ def _shared_event(fragment: DubbingFragment) -> dict[str, Any]:
         "transcript": transcript.text if transcript else None,
         "sent_ns": fragment.sent_ns,
         "deadline_ns": fragment.deadline_ns,
-        "stage_timings": result.stage_timings.model_dump() if result else None,
-        "models": result.models if result else {},
+        "stage_timings": timings.model_dump() if timings else None,
+        "models": dict(fragment.models),
     }
 
 
@@ -103,6 +103,7 @@ def _language_event(fragment: DubbingFragment, dub: LanguageDub) -> dict[str, An
         "speechless": outcome.speechless if outcome else False,
         "translated_text": dub.text,
         "tempo": outcome.tempo if outcome else None,
+        "cache_hit": outcome.cache_hit if outcome else False,
         "gain": dub.gain,
         "clip_start_ns": fragment.cut.start_ns if samples is not None and len(samples) else None,
         "dub_start_ns": outcome.dub_start_ns if outcome and samples is not None else None,

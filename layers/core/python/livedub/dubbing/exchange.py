@@ -10,7 +10,7 @@ from livedub.audio.resample import fit_length, resample
 from livedub.dubbing.config import DubbingConfig
 from livedub.dubbing.fragment import DubbingFragment, Outcome
 from livedub.errors import InvalidInputError
-from livedub.sts.contract import Audio, Dub, SpeechSpan, Status, StsConfig, StsRequest, StsResult, Target
+from livedub.sts.contract import Dub, SpeechSpan, Status, StsConfig, StsRequest, StsResult, Target
 from livedub.timeline.clock import NS_PER_MS, ns_to_samples
 
 _DURATION_TOLERANCE_MS = 20
@@ -67,11 +67,23 @@ def read_result(fragment: DubbingFragment, language: str, result: StsResult) -> 
 
 def read_dub(fragment: DubbingFragment, dub: Dub) -> Outcome:
     """What of `dub` may air."""
-    outcome = Outcome(text=dub.translated_text, tempo=dub.tempo)
+    outcome = Outcome(text=dub.translated_text, tempo=dub.tempo, cache_hit=dub.cache_hit)
     if dub.audio is None or not dub.translated_text.strip():
         outcome.reason, outcome.speechless = "no_speech", True
         return outcome
-    programme = _programme_audio(fragment, dub.audio)
+    try:
+        samples = decode_audio(dub.audio)
+    except InvalidInputError:
+        outcome.reason = "sts_error:bad_audio"
+        return outcome
+    return read_speech(fragment, samples, dub.audio.sample_rate_hz, outcome)
+
+
+def read_speech(
+    fragment: DubbingFragment, samples: Samples, sample_rate_hz: int, outcome: Outcome
+) -> Outcome:
+    """`outcome` with mono `samples`, that start where `fragment` does, as its dub, if they may air."""
+    programme = _programme_audio(fragment, samples, sample_rate_hz)
     if isinstance(programme, str):
         outcome.reason = programme
         return outcome
@@ -81,19 +93,15 @@ def read_dub(fragment: DubbingFragment, dub: Dub) -> Outcome:
     return outcome
 
 
-def _programme_audio(fragment: DubbingFragment, audio: Audio) -> Samples | str:
+def _programme_audio(fragment: DubbingFragment, samples: Samples, sample_rate_hz: int) -> Samples | str:
     """The dub at the programme rate and as long as the fragment at least, or why it cannot be used."""
     fragment_ms = fragment.span.duration_ns / NS_PER_MS
     longest_ms = fragment_ms + fragment.config.max_overflow_ms + _DURATION_TOLERANCE_MS
-    try:
-        samples = decode_audio(audio)
-    except InvalidInputError:
-        return "sts_error:bad_audio"
-    if not fragment_ms - _DURATION_TOLERANCE_MS <= len(samples) * 1000 / audio.sample_rate_hz <= longest_ms:
+    if not fragment_ms - _DURATION_TOLERANCE_MS <= len(samples) * 1000 / sample_rate_hz <= longest_ms:
         return "sts_error:DURATION_MISMATCH"
     if not np.isfinite(samples).all() or not np.any(samples):
         return "sts_error:bad_audio"
-    programme = resample(samples, audio.sample_rate_hz, PROGRAMME_RATE_HZ)
+    programme = resample(samples, sample_rate_hz, PROGRAMME_RATE_HZ)
     return fit_length(programme, max(len(programme), fragment.end_position - fragment.start_position))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from livedub.audio.pcm import Samples
 from livedub.dubbing.config import FIRST_TRACK, DubbingConfig
-from livedub.sts.contract import StsResult, Target, Transcript
+from livedub.sts.contract import StageTimings, Target, Transcript
 from livedub.timeline.clock import NS_PER_MS, Span
 from livedub.timeline.fragmenter import FragmentCut
 
@@ -20,7 +21,8 @@ class Outcome:
     `dub` is mono at the programme rate from the fragment's start, None when there is nothing to air; `reason` says
     why (`no_speech`, `late`, `sts_error:MODEL_ERROR`, `breaker_open`, ...) and is empty where there is a dub.
     `speechless` marks a fragment that STS heard no speech in: no dub is due, so its absence is no failure.
-    `text` and `tempo` are what STS said of its dub, None where it made none.
+    `text` and `tempo` are what STS said of its dub, None where it made none; `cache_hit` tells that its speech was
+    made for an earlier fragment.
     """
 
     dub: Samples | None = None
@@ -29,6 +31,7 @@ class Outcome:
     speechless: bool = False
     text: str | None = None
     tempo: float | None = None
+    cache_hit: bool = False
     ready_ns: int | None = None
 
     @property
@@ -72,8 +75,9 @@ class DubbingFragment:
     """Media time of arrival after which its dub cannot air any more."""
     dubs: dict[str, LanguageDub]
     """By track."""
-    result: StsResult | None = None
     transcript: Transcript | None = None
+    stage_timings: StageTimings | None = None
+    models: Mapping[str, str] = field(default_factory=dict[str, str])
     sent_ns: int | None = None
     answered: bool = False
     """Whether STS is done with it, well or not."""

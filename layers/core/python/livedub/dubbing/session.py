@@ -17,6 +17,7 @@ from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples, rms_dbfs
 from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.dubbing.analysis import ProgrammeAnalysis
 from livedub.dubbing.asking import StsExchange
+from livedub.dubbing.cached_speech import CachedSpeech
 from livedub.dubbing.config import FIRST_TRACK, DubbingConfig
 from livedub.dubbing.dump import FragmentDump
 from livedub.dubbing.event_log import fragment_event, session_event
@@ -24,6 +25,7 @@ from livedub.dubbing.exchange import fragment_positions
 from livedub.dubbing.fragment import DubbingFragment, LanguageDub, Outcome, RenderedBlock
 from livedub.dubbing.ports import EventSink, LanguageSink, SessionClock, SpeechToSpeech
 from livedub.dubbing.track import DubTrack
+from livedub.media_cache.policy import CachePolicy
 from livedub.timeline.clock import NS_PER_S
 from livedub.timeline.fragmenter import FragmentCut
 from livedub.timeline.ladder import Rung
@@ -37,7 +39,8 @@ _LOUDNESS_RANGE_DB = 9.0
 class DubbingSession:
     """Dubs one programme into one language or several.
 
-    Used from one asyncio loop; only `settle` and `aclose` wait.
+    Used from one asyncio loop; only `settle` and `aclose` wait. `cache_policy` says what is taken from a media cache
+    and kept there; it stays the caller's to close.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class DubbingSession:
         *,
         dump: FragmentDump | None = None,
         on_language: LanguageSink | None = None,
+        cache_policy: CachePolicy | None = None,
         separator_factory: Callable[[], SpeechSeparator] = DeepFilterSeparator,
     ) -> None:
         self._config = config
@@ -61,7 +65,8 @@ class DubbingSession:
             capacity_ns * PROGRAMME_RATE_HZ // NS_PER_S,
             separator_factory if config.separate else None,
         )
-        self._exchange = StsExchange(sts, clock, config.in_flight_limit)
+        self._cached = CachedSpeech(cache_policy) if cache_policy is not None else None
+        self._exchange = StsExchange(sts, clock, config.in_flight_limit, self._cached)
         self._tracks: dict[str, DubTrack] = {}
         self._follow_languages()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -136,6 +141,8 @@ class DubbingSession:
                 dub.decision_reason = dub.decision_reason or "session_closed"
             self._log(fragment)
         self._programme.close()
+        if self._cached is not None:
+            await self._cached.aclose()
 
     def _follow_languages(self) -> None:
         wanted = self._config.tracks
