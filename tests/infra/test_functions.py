@@ -22,8 +22,8 @@ from tests.infra.conftest import ROOT, Synthesized
 
 EVERY_FUNCTION = pytest.mark.parametrize("function", sorted(FUNCTIONS))
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
-OF_THE_MEDIA_CACHE = {"media_cache_cleanup"}
-"""Work on a host and a database that the control plane knows nothing of."""
+OF_OTHER_STACKS = {"media_cache_cleanup", "library_api"}
+"""Work on a host, a database and buckets that the control plane knows nothing of."""
 POLICY_OF_LOCAL = {"LIVEDUB_HEARTBEAT_S", "LIVEDUB_REPORT_STALE_S", "LIVEDUB_UNKNOWN_STREAMS"}
 
 
@@ -35,7 +35,7 @@ def layer_folders(synthesized: Synthesized, function: str) -> list[Path]:
 
 def test_every_folder_is_a_function_and_every_function_has_a_folder():
     folders = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
-    assert {folder_name(function) for function in FUNCTIONS} == folders - OF_THE_MEDIA_CACHE
+    assert {folder_name(function) for function in FUNCTIONS} == folders - OF_OTHER_STACKS
 
 
 @EVERY_FUNCTION

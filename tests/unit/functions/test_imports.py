@@ -41,6 +41,7 @@ def test_there_is_a_handler_for_every_function_of_the_state_machine_and_the_api(
         "authorize_media",
         "classify_outcome",
         "execution_watch",
+        "library_api",
         "media_cache_cleanup",
         "on_publish",
         "on_unpublish",

@@ -1,0 +1,1 @@
+"""The function library_api; see handler."""
