@@ -1,0 +1,194 @@
+"""Read the content of assets that a scan has registered: container, length and streams go into the catalogue."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from livedub.library.library_errors import LibraryError, LibraryErrorCode
+from livedub.library.object_keys import ObjectInfo
+from livedub.library.probe import probe
+from livedub.library.range_file import RangeFile
+from livedub.library.types import Asset, BucketRole, MediaError, MediaInfo
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 100
+_THREADS = 4
+"""Reading waits for the storage most of the time."""
+
+_FAULTS_OF_THE_FILE = frozenset(
+    {
+        LibraryErrorCode.EMPTY_FILE,
+        LibraryErrorCode.NOT_MEDIA,
+        LibraryErrorCode.TRUNCATED,
+        LibraryErrorCode.UNSUPPORTED_TYPE,
+        LibraryErrorCode.WRONG_EXTENSION,
+    }
+)
+_ENDS_ALL = frozenset(
+    {LibraryErrorCode.ENDPOINT_DOWN, LibraryErrorCode.NO_SUCH_BUCKET, LibraryErrorCode.CATALOGUE_DOWN}
+)
+"""The next asset would fare no better."""
+
+
+class OpenedRange(Protocol):
+    """An object, or a part of it, that is being read."""
+
+    @property
+    def info(self) -> ObjectInfo:
+        """The whole object."""
+        ...
+
+    def read_all(self) -> bytes:
+        """The part."""
+        ...
+
+
+class ReadableStorage(Protocol):
+    """As much of the storage as is needed here."""
+
+    def open_range(
+        self, bucket: str, key: str, start: int = 0, end: int | None = None
+    ) -> AbstractContextManager[OpenedRange]:
+        """Read an object from byte `start` up to, not including, `end`."""
+        ...
+
+
+class UnreadAssets(Protocol):
+    """As much of the catalogue as is needed here."""
+
+    def unread(
+        self, bucket: BucketRole, *, prefix: str = "", after: str = "", limit: int = 100
+    ) -> tuple[Asset, ...]:
+        """Assets whose content nobody has read, behind a key."""
+        ...
+
+    def read(self, asset: Asset, found: MediaInfo | MediaError) -> bool:
+        """Enter what reading an asset's content told; False where the content is another by now."""
+        ...
+
+    def mark_gone(self, bucket: BucketRole, keys: Sequence[str], *, listed_since: datetime) -> int:
+        """Say of keys that they are gone, but leave rows alone that changed after `listed_since`."""
+        ...
+
+    def moment(self) -> datetime:
+        """The clock that rows are kept by."""
+        ...
+
+
+class _Fate(Enum):
+    READY = "ready"
+    UNREADABLE = "unreadable"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """How many assets turned out to be media, or something else, and how many could not be read now.
+
+    Attributes:
+        ready: media.
+        unreadable: no media, or broken; the asset says what.
+        left: changed or gone while they were read, or the storage refused; a later scan sees to them.
+    """
+
+    ready: int = 0
+    unreadable: int = 0
+    left: int = 0
+
+
+def read_assets(
+    storage: ReadableStorage,
+    assets: UnreadAssets,
+    prefix: str = "",
+    *,
+    bucket_name: str,
+    bucket: BucketRole = BucketRole.IN,
+    budget_s: float | None = None,
+    on_read: Callable[[Asset], None] | None = None,
+) -> ReadResult:
+    """Read assets that are REGISTERED. Any number of these may run at once; they would do some work twice.
+
+    Args:
+        storage: holds the files.
+        assets: the catalogue.
+        prefix: only keys that begin like this.
+        bucket_name: what the storage calls the bucket.
+        bucket: its role.
+        budget_s: begin no further asset after this time; None goes on to the last one.
+        on_read: hears of each asset, in this thread.
+
+    Raises:
+        LibraryError: ENDPOINT_DOWN, NO_SUCH_BUCKET or CATALOGUE_DOWN. What was entered so far stays.
+    """
+    reader = _Reader(storage, assets, bucket_name, assets.moment())
+    until_s = None if budget_s is None else time.monotonic() + budget_s
+    fates = dict.fromkeys(_Fate, 0)
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="read-assets") as pool:
+        for page in _pages(assets, bucket, prefix):
+            for start in range(0, len(page), _THREADS):
+                if until_s is not None and time.monotonic() >= until_s:
+                    return _result(fates)
+                batch = page[start : start + _THREADS]
+                for asset, fate in zip(batch, pool.map(reader.read, batch), strict=True):
+                    fates[fate] += 1
+                    if on_read is not None:
+                        on_read(asset)
+    return _result(fates)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    storage: ReadableStorage
+    assets: UnreadAssets
+    bucket_name: str
+    since: datetime
+
+    def read(self, asset: Asset) -> _Fate:
+        try:
+            file = RangeFile(lambda start, end: self._fetch(asset, start, end), asset.size_bytes)
+            found = probe(file, asset.size_bytes, asset.key)
+        except LibraryError as error:
+            return self._failed(asset, error)
+        return _Fate.READY if self.assets.read(asset, found) else _Fate.LEFT
+
+    def _fetch(self, asset: Asset, start: int, end: int) -> bytes:
+        with self.storage.open_range(self.bucket_name, asset.key, start, end) as opened:
+            if opened.info.etag != asset.etag:
+                raise LibraryError(
+                    LibraryErrorCode.SOURCE_CHANGED, f"{asset.key!r} was replaced meanwhile.", "Scan again."
+                )
+            return opened.read_all()
+
+    def _failed(self, asset: Asset, error: LibraryError) -> _Fate:
+        if error.code in _ENDS_ALL:
+            raise error
+        if error.code in _FAULTS_OF_THE_FILE:
+            return _Fate.UNREADABLE if self.assets.read(asset, MediaError.of(error)) else _Fate.LEFT
+        if error.code is LibraryErrorCode.NO_SUCH_KEY:
+            self.assets.mark_gone(asset.bucket, [asset.key], listed_since=self.since)
+        else:
+            logger.warning("%s was not read: %s", asset.key, error)
+        return _Fate.LEFT
+
+
+def _pages(assets: UnreadAssets, bucket: BucketRole, prefix: str) -> Generator[tuple[Asset, ...]]:
+    after = ""
+    while True:
+        page = assets.unread(bucket, prefix=prefix, after=after, limit=_PAGE)
+        if not page:
+            return
+        yield page
+        after = page[-1].key
+
+
+def _result(fates: dict[_Fate, int]) -> ReadResult:
+    return ReadResult(fates[_Fate.READY], fates[_Fate.UNREADABLE], fates[_Fate.LEFT])
