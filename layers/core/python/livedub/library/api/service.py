@@ -288,16 +288,21 @@ class LibraryService:
             _part("catalogue", lambda: self._parts.jobs.counts()),  # noqa: PLW0108
             _part("storage", lambda: self._parts.storage.check()),  # noqa: PLW0108
         )
-        catalogue = parts[0].ok
-        assets = self._parts.assets.counts() if catalogue else {}
-        jobs = self._parts.jobs.counts() if catalogue else {}
+        assets, jobs = self._counts() if parts[0].ok else ((), ())
         return SystemStatus(
             ok=all(part.ok for part in parts),
             version=__version__,
             executor=self._parts.settings.executor.value,
             parts=parts,
-            assets=tuple(AssetCount(status=status, count=assets.get(status, 0)) for status in AssetStatus),
-            jobs=tuple(JobCount(state=state, count=jobs.get(state, 0)) for state in JobState),
+            assets=assets,
+            jobs=jobs,
+        )
+
+    def _counts(self) -> tuple[tuple[AssetCount, ...], tuple[JobCount, ...]]:
+        assets, jobs = self._parts.assets.counts(), self._parts.jobs.counts()
+        return (
+            tuple(AssetCount(status=status, count=assets.get(status, 0)) for status in AssetStatus),
+            tuple(JobCount(state=state, count=jobs.get(state, 0)) for state in JobState),
         )
 
     def _queued(self, job: Job) -> Job:
