@@ -196,11 +196,7 @@ def _serve(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
 
     if options.die_with_parent:
         die_with_parent()
-    try:
-        media_cache = MediaCacheSettings()
-    except ValidationError as error:
-        raise explain(error, MediaCacheSettings) from error
-    return StsServer(settings, media_cache=media_cache).run()
+    return StsServer(settings, media_cache=MediaCacheSettings.load()).run()
 
 
 def _transcribe(options: argparse.Namespace, settings: StsSettings) -> ExitCode:

@@ -23,9 +23,9 @@ from gpu_handler.http_service import create_app
 from gpu_handler.pipeline import Pipeline
 from gpu_handler.service_metrics import ServiceMetrics
 from gpu_handler.settings import StsSettings
-from gpu_handler.speech_cache import connect_cache_policy
 from livedub.errors import LivedubError
 from livedub.media_cache.consumer_settings import MediaCacheSettings
+from livedub.media_cache.policy_connection import connect_cache_policy
 
 logger = logging.getLogger(__name__)
 

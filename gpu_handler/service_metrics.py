@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from livedub.media_cache.policy_metrics import CacheCounts, PolicyCollector
 from livedub.sts.contract import StsResult
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -30,8 +31,6 @@ class StageFigures(Protocol):
 
 
 Stages = Callable[[], Mapping[str, StageFigures]]
-CacheCounts = Callable[[], Mapping[str, int]]
-"""What became of the media cache's lookups and writes: hits, misses, late, ..."""
 
 
 class ServiceMetrics:
@@ -72,7 +71,7 @@ class ServiceMetrics:
 
     def watch_media_cache(self, counts: CacheCounts) -> None:
         """Show what the media cache gave and took, asked anew at every scrape; call once."""
-        self._registry.register(_CacheCollector(counts))
+        self._registry.register(PolicyCollector("livedub_sts_media_cache", counts))
 
     def answered(self, result: StsResult, *, took_s: float, audio_ms: int) -> None:
         """Record one answer to a fragment that was accepted."""
@@ -141,23 +140,4 @@ class _StageCollector(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Nothing beforehand: the registry need not ask the stages to know the names."""
-        return iter(())
-
-
-class _CacheCollector(Collector):
-    """Hits over all lookups is the hit rate; `late`, `failed` and `skipped` say how the cache is."""
-
-    def __init__(self, counts: CacheCounts) -> None:
-        self._counts = counts
-
-    def collect(self) -> Iterator[Metric]:
-        outcomes = CounterMetricFamily(
-            "livedub_sts_media_cache", "Lookups in the media cache and writes to it", labels=["outcome"]
-        )
-        for name, count in self._counts().items():
-            outcomes.add_metric([name], count)
-        yield outcomes
-
-    def describe(self) -> Iterator[Metric]:
-        """Nothing beforehand, as for the stages."""
         return iter(())

@@ -6,8 +6,6 @@ from gpu_handler.casting import Casting
 from gpu_handler.engines.base import Speech, Synthesizer
 from gpu_handler.interpreting import Wording
 from gpu_handler.language_job import LanguageJob
-from livedub.errors import MissingPrerequisiteError
-from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.policy import READ_RATE_HZ, CachePolicy, SpokenLine
 
 
@@ -53,24 +51,3 @@ class SpeechCache:
             return
         if speech.natural:
             self._policy.offer(line, speech.samples, speech.sample_rate_hz)
-
-
-def connect_cache_policy(settings: MediaCacheSettings) -> CachePolicy | None:
-    """The policy that the settings describe; None where they name no cache. Connects on first use.
-
-    Raises:
-        ConfigurationError: the token or the CA bundle cannot be used.
-        MissingPrerequisiteError: the client's libraries are not installed.
-    """
-    if not settings.base_urls:
-        return None
-    try:
-        # Most services have no cache, and no need of its libraries.
-        from livedub.media_cache.connected import connect_policy  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingPrerequisiteError(
-            f"{error.name} is not installed, which TTS_MEDIA_CACHE_BASE_URL needs.",
-            remedy="Install livedub with the extra media-cache-client.",
-        ) from error
-
-    return connect_policy(settings)

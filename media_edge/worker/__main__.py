@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from livedub.errors import LivedubError
+from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.observability import configure_logging
 from livedub.settings import variables
 from media_edge.worker.exit_codes import ExitCode
@@ -24,23 +25,27 @@ def main(argv: list[str] | None = None) -> int:
         return int(arguments.without_stream())
     try:
         settings = read_settings()
+        media_cache = MediaCacheSettings.load()
     except LivedubError as error:
         sys.stderr.write(f"{error}\n")
         return int(getattr(arguments, "configuration_error", ExitCode.CONFIGURATION))
     configure_logging(
         style=settings.log_format,
         level=settings.log_level,
-        secrets=[settings.sts_api_key.get_secret_value(), settings.sts_hedge_api_key.get_secret_value()],
+        secrets=[
+            key.get_secret_value()
+            for key in (settings.sts_api_key, settings.sts_hedge_api_key, media_cache.upload_token)
+        ],
         fields={"stream_id": settings.stream_id, "generation": settings.generation},
     )
-    return int(arguments.command(settings))
+    return int(arguments.command(settings, media_cache))
 
 
-def _run(settings: WorkerSettings) -> int:
+def _run(settings: WorkerSettings, media_cache: MediaCacheSettings) -> int:
     # GStreamer and the models load only for a worker that really starts.
     from media_edge.worker.stream_worker import run_worker  # noqa: PLC0415
 
-    return run_worker(settings)
+    return run_worker(settings, media_cache=media_cache)
 
 
 def _run_supervised() -> int:
@@ -55,23 +60,26 @@ def _agent() -> int:
     return run_agent()
 
 
-def _forward(settings: WorkerSettings) -> int:
+def _forward(settings: WorkerSettings, _media_cache: MediaCacheSettings) -> int:
     from media_edge.worker.forwarder import run_forwarder  # noqa: PLC0415
 
     return run_forwarder(settings)
 
 
-def _check(settings: WorkerSettings) -> int:
+def _check(settings: WorkerSettings, media_cache: MediaCacheSettings) -> int:
     fragmenter = settings.fragmenter
+    cache = f", media cache {media_cache.base_url}" if media_cache.base_url else ""
     sys.stdout.write(
         f"Settings are complete: {settings.input} -> {settings.output}, D {settings.delay_ms} ms, fragments of "
-        f"{fragmenter.min_ns // 1_000_000} to {fragmenter.max_ns // 1_000_000} ms, STS {settings.sts_url}.\n"
+        f"{fragmenter.min_ns // 1_000_000} to {fragmenter.max_ns // 1_000_000} ms, STS {settings.sts_url}{cache}.\n"
     )
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    names = "\n".join(f"  {v.name:<34}{v.default}" for v in variables(WorkerSettings))
+    names = "\n".join(
+        f"  {v.name:<34}{v.default}" for v in (*variables(WorkerSettings), *variables(MediaCacheSettings))
+    )
     codes = "\n".join(f"  {code.value}  {code.name.lower()}" for code in ExitCode)
     parser = argparse.ArgumentParser(
         prog="python -m media_edge.worker",

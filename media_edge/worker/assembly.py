@@ -14,10 +14,12 @@ from livedub.dubbing.config import DubbingConfig
 from livedub.dubbing.dump import FragmentDump
 from livedub.dubbing.live_subtitles import LiveSubtitles
 from livedub.dubbing.session import DubbingSession
+from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.sts.client import GuardedSpeechToSpeech, connect_guarded_sts
 from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.origin import TimelineOrigin
 from media_edge.worker.audio_input import AudioInput
+from media_edge.worker.cache_link import CacheLink
 from media_edge.worker.egress import Egress
 from media_edge.worker.gst.aac_decoder import AacDecoder
 from media_edge.worker.gst.aac_encoder import AacEncoder
@@ -59,6 +61,7 @@ class Assembly:
     session: DubbingSession
     sts: GuardedSpeechToSpeech
     sts_warm_up: StsWarmUp
+    cache: CacheLink
     recordings: Recordings
     subtitles: LiveSubtitles | None
 
@@ -66,6 +69,7 @@ class Assembly:
         """Free everything; what is in flight is cancelled."""
         self.stream.close()
         await self.session.aclose()
+        await self.cache.aclose()
         await self.sts_warm_up.aclose()
         await self.sts.aclose()
         self.recordings.close()
@@ -79,12 +83,13 @@ def assemble(
     *,
     on_event: Callable[[dict[str, Any]], None],
     on_bus_error: Callable[[str], None],
+    media_cache: MediaCacheSettings | None = None,
     separator_factory: Callable[[], SpeechSeparator] = DeepFilterSeparator,
 ) -> Assembly:
     """Build every part; nothing connects before the first tick.
 
     Raises:
-        ConfigurationError: an STS address or key cannot be used.
+        ConfigurationError: an STS address or key cannot be used, or what the media cache needs.
         MissingPrerequisiteError: separation is on and its model cannot be loaded.
     """
     timeline = InputTimeline(
@@ -97,6 +102,7 @@ def assemble(
     sts = connect_guarded_sts(
         settings.sts_url, api_key=settings.sts_api_key.get_secret_value(), settings=settings
     )
+    cache = CacheLink(media_cache)
     subtitles = (
         LiveSubtitles(settings.subtitles_dir / settings.stream_id, delay_ns=settings.delay_ns)
         if settings.subtitles_dir
@@ -109,6 +115,7 @@ def assemble(
         on_event,
         dump=FragmentDump(settings.dump_dir) if settings.dump_dir else None,
         on_language=subtitles.tell if subtitles else None,
+        cache_policy=cache.policy,
         separator_factory=separator_factory,
     )
     ingest = IngestKeeper(
@@ -151,6 +158,7 @@ def assemble(
         session,
         sts,
         StsWarmUp(sts, settings.sts_warm_up_ms),
+        cache,
         recordings,
         subtitles,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from livedub.media_cache.policy_metrics import CacheCounts, PolicyCollector
 from livedub.sts.breaker import BreakerState
 
 _BREAKER_CODES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
@@ -104,6 +105,10 @@ class WorkerMetrics:
         sent_ns, ready_ns = event.get("sent_ns"), event.get("ready_ns")
         if isinstance(sent_ns, int) and isinstance(ready_ns, int):
             self.rtt.observe((ready_ns - sent_ns) / 1_000_000)
+
+    def watch_media_cache(self, counts: CacheCounts) -> None:
+        """Show what the media cache gave and took, asked anew at every scrape; call once."""
+        self.registry.register(PolicyCollector("worker_media_cache", counts))
 
     def count_failure(self, side: str) -> None:
         """Count a session on side `ingest` or `egress` that GStreamer reported an error for."""

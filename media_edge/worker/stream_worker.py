@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.dubbing.event_log import EventLogFile
 from livedub.errors import ConfigurationError, InvalidInputError, MissingPrerequisiteError
+from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.supervision.paths import output_name
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S
 from livedub.timeline.origin import TimelineOrigin, TimelineStore
@@ -56,6 +58,7 @@ class StreamWorker:
         progress: ProgressWriter,
         metrics: WorkerMetrics,
         events: EventLogFile | None = None,
+        media_cache: MediaCacheSettings | None = None,
         separator_factory: Callable[[], SpeechSeparator] = DeepFilterSeparator,
     ) -> None:
         self._settings = settings
@@ -63,6 +66,7 @@ class StreamWorker:
         self._progress = progress
         self._metrics = metrics
         self._events = events
+        self._media_cache = media_cache
         self._separator_factory = separator_factory
         self._forwarder = _forward_process(settings) if settings.forward_url else None
         self._parts: Assembly | None = None
@@ -119,9 +123,13 @@ class StreamWorker:
             stored,
             on_event=self._tell_event,
             on_bus_error=self._metrics.count_failure,
+            media_cache=self._media_cache,
             separator_factory=self._separator_factory,
         )
         self._parts.sts_warm_up.start()
+        self._parts.cache.start()
+        if (policy := self._parts.cache.policy) is not None:
+            self._metrics.watch_media_cache(lambda: asdict(policy.counts))
         watchdog = Watchdog(self._settings.watchdog_ms * NS_PER_MS, partial(exit_wedged, ExitCode.WEDGED))
         watchdog.start()
         # What is loaded by now lives as long as the process: the collector need not look at it again and again.
@@ -369,6 +377,7 @@ def run_worker(
     progress: ProgressWriter | None = None,
     store: TimelineStore | None = None,
     commands: CommandInbox | None = None,
+    media_cache: MediaCacheSettings | None = None,
     separator_factory: Callable[[], SpeechSeparator] = DeepFilterSeparator,
 ) -> ExitCode:
     """Run one worker in this process until it ends; every outcome is an exit code."""
@@ -390,6 +399,7 @@ def run_worker(
             progress=progress,
             metrics=metrics,
             events=events,
+            media_cache=media_cache,
             separator_factory=separator_factory,
         )
         code = asyncio.run(_run_until_stopped(worker, commands))

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.errors import InvalidInputError, LivedubError
+from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.observability import configure_logging
 from livedub.settings import explain
 from livedub.timeline.origin import TimelineOrigin
@@ -59,6 +60,7 @@ def run_supervised() -> ExitCode:
             progress.close()
             return ExitCode.DRAINED
         settings, origin = read_assignment(assignment)
+        media_cache = MediaCacheSettings.load()
     except LivedubError as error:
         logger.error("%s", error)
         code = ExitCode.CONFIGURATION
@@ -70,7 +72,7 @@ def run_supervised() -> ExitCode:
     configure_logging(
         style=settings.log_format,
         level=settings.log_level,
-        secrets=secrets_of(settings),
+        secrets=[*secrets_of(settings), media_cache.upload_token.get_secret_value()],
         fields={"stream_id": settings.stream_id, "generation": settings.generation},
     )
     lease = LeaseWatch(_end_without_lease)
@@ -81,6 +83,7 @@ def run_supervised() -> ExitCode:
         progress=progress,
         store=TimelinePipeStore(origin, progress),
         commands=commands,
+        media_cache=media_cache,
         separator_factory=separators,
     )
 

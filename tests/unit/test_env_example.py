@@ -29,7 +29,7 @@ GROUPS = [
     ("Media cache on one machine, besides: python -m media_edge.cache up, livedub media up", HostSettings),
     ("Media cache's certificate: livedub media tls-init, rotate", MediaTlsSettings),
     ("Media cache's clean-up: livedub media cleanup, function media_cache_cleanup", MediaCleanupSettings),
-    ("Consumers of the media cache: the STS service over HTTP", MediaCacheSettings),
+    ("Consumers of the media cache: stream worker, STS service over HTTP", MediaCacheSettings),
     ("Media library: storage, catalogue, jobs", LibrarySettings),
 ]
 

@@ -14,9 +14,7 @@ import pytest
 from gpu_handler.engines.base import Samples
 from gpu_handler.pipeline import Pipeline
 from gpu_handler.settings import StsSettings
-from gpu_handler.speech_cache import connect_cache_policy
 from livedub.audio.codec import decode_audio
-from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.errors import MediaCacheUnavailableError
 from livedub.media_cache.key import Variant, cache_key
 from livedub.media_cache.policy import CachePolicy, PolicyConfig
@@ -276,15 +274,3 @@ def imitated_voice() -> dict[str, object]:
             }
         ],
     }
-
-
-def test_no_address_means_no_policy():
-    assert connect_cache_policy(MediaCacheSettings()) is None
-
-
-async def test_settings_make_a_policy():
-    policy = connect_cache_policy(
-        MediaCacheSettings(base_url="https://10.0.0.1:8443", lookup_ms=5, variants="alaw,pcm")
-    )
-    assert policy is not None
-    await policy.aclose()

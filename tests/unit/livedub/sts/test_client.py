@@ -12,7 +12,7 @@ from livedub.errors import ConfigurationError
 from livedub.sts.breaker import BreakerConfig, BreakerState, CircuitBreaker
 from livedub.sts.client import GuardedSts, connect_guarded_sts, connect_sts
 from livedub.sts.client_settings import StsClientSettings
-from livedub.sts.contract import ErrorCode, Health, Stage, StsPartial, StsRequest, StsResult
+from livedub.sts.contract import ErrorCode, Health, PartialKind, Stage, StsPartial, StsRequest, StsResult
 from livedub.sts.errors import StsBadAnswer, StsBreakerOpen, StsFailure, StsRefused, StsTimeout
 from livedub.sts.hedge import HedgeConfig
 from livedub.sts.hedged import HedgedSts
@@ -62,6 +62,16 @@ class ScriptedSts:
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+class Answering(ScriptedSts):
+    """Tells a part, and then nothing more."""
+
+    async def process(self, request: StsRequest, on_partial: OnPartial | None = None) -> StsResult:
+        assert on_partial is not None
+        await on_partial(StsPartial(kind=PartialKind.TEXT, fragment_id=request.fragment_id))
+        await asyncio.Event().wait()
+        raise AssertionError
 
 
 def guarded(sts: ScriptedSts, clock: Clock | None = None) -> GuardedSts:
@@ -135,6 +145,27 @@ async def test_cancelling_counts_only_after_the_deadline(waited_ms: int, expecte
     assert sts.breaker_state is expected
 
 
+async def test_an_answer_that_its_caller_stops_in_the_middle_shows_the_service_to_be_well():
+    clock = Clock()
+    sts = guarded(ScriptedSts(StsTimeout("late"), StsTimeout("late"), success()), clock)
+    for _ in range(2):
+        await fails(sts, StsTimeout)
+    clock.now_ns = 1_000 * MS
+    sts._sts = Answering()
+    heard = asyncio.Event()
+
+    async def listen(_: StsPartial) -> None:
+        heard.set()
+
+    call = asyncio.create_task(sts.process(request(), listen))
+    await asyncio.wait_for(heard.wait(), 30)
+    assert sts.breaker_state is BreakerState.HALF_OPEN
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert sts.breaker_state is BreakerState.CLOSED
+
+
 async def test_health_and_close_pass_through():
     inner = ScriptedSts(success())
     sts = guarded(inner)
@@ -145,12 +176,22 @@ async def test_health_and_close_pass_through():
     assert inner.closed
 
 
-async def test_the_listener_passes_through():
-    async def listen(partial: StsPartial) -> None: ...
+async def test_partials_pass_through_and_none_are_asked_for_where_nobody_listens():
+    heard: list[StsPartial] = []
+
+    async def listen(partial: StsPartial) -> None:
+        heard.append(partial)
 
     inner = ScriptedSts(success())
-    await guarded(inner).process(request(), listen)
-    assert inner.listeners == [listen]
+    sts = guarded(inner)
+    await sts.process(request())
+    await sts.process(request(), listen)
+    asked_without, asked_with = inner.listeners
+    assert asked_without is None
+    assert asked_with is not None
+    part = StsPartial(kind=PartialKind.TEXT, fragment_id="stadium/3/7")
+    await asked_with(part)
+    assert heard == [part]
 
 
 class TestConnectGuarded:

@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "STS_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "STS_", "TTS_"))
+    }
     return subprocess.run(
         [sys.executable, "-m", "media_edge.worker", *arguments],
         capture_output=True,
@@ -48,6 +50,22 @@ def test_settings_can_be_checked_without_starting_anything():
     assert checked.returncode == 0
     assert "fragments of 1000 to 4600 ms" in checked.stdout
     assert "s3cret" not in checked.stdout
+
+
+def test_the_media_cache_is_named_and_its_secrets_are_not():
+    secret = "hush-hush"
+    checked = run(
+        "check-config",
+        **COMPLETE,
+        TTS_MEDIA_CACHE_BASE_URL="https://10.0.0.7:8443",
+        TTS_MEDIA_CACHE_UPLOAD_TOKEN=secret,
+    )
+    assert checked.returncode == 0
+    assert "media cache https://10.0.0.7:8443" in checked.stdout
+    assert "hush" not in checked.stdout
+    refused = run("run", **COMPLETE, TTS_MEDIA_CACHE_BASE_URL="http://10.0.0.7")
+    assert refused.returncode == 2
+    assert "TTS_MEDIA_CACHE_BASE_URL" in refused.stderr
 
 
 def test_a_wrong_setting_ends_with_its_code_and_one_line():

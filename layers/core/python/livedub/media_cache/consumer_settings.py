@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livedub.media_cache.key import Variant
+from livedub.settings import explain
 
 
 class MediaCacheSettings(BaseSettings):
@@ -66,6 +67,18 @@ class MediaCacheSettings(BaseSettings):
     @classmethod
     def _addresses(cls, value: str) -> str:
         return ",".join(cache_addresses(value))
+
+    @classmethod
+    def load(cls) -> MediaCacheSettings:
+        """The settings in the environment.
+
+        Raises:
+            ConfigurationError: a variable is malformed.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise explain(error, cls) from None
 
     @property
     def stored_variants(self) -> tuple[Variant, ...]:

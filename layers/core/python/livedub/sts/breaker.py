@@ -37,7 +37,7 @@ class Outcome(str, Enum):
     FAILURE = "failure"
     """It counts against the service: unreachable, too late, overloaded, nonsense."""
     REFUSED = "refused"
-    """The request was at fault, the service answered: healthy, but no measure of its speed."""
+    """The request was at fault, or its caller stopped the answer: healthy, but no measure of its speed."""
     ABANDONED = "abandoned"
     """The caller gave up before an answer was due: nothing was learned."""
 

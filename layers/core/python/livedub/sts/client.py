@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from livedub.errors import ConfigurationError
 from livedub.sts.breaker import BreakerState, CircuitBreaker, Outcome, Ticket
 from livedub.sts.client_settings import StsClientSettings
-from livedub.sts.contract import Health, StsRequest, StsResult
+from livedub.sts.contract import Health, StsPartial, StsRequest, StsResult
 from livedub.sts.errors import StsBreakerOpen, StsFailure
 from livedub.sts.hedge import HedgePolicy
 from livedub.sts.partials import OnPartial
@@ -166,14 +166,15 @@ class GuardedSts:
         if ticket is None:
             raise StsBreakerOpen(f"STS is not asked, its circuit breaker is open: {self._breaker.reason}")
         outcome = Outcome.FAILURE
+        listener = _Listener(on_partial)
         try:
-            result = await self._sts.process(request, on_partial)
+            result = await self._sts.process(request, listener.hear if on_partial is not None else None)
             outcome = _outcome_of(result)
         except StsFailure as failure:
             outcome = Outcome.FAILURE if failure.retryable else Outcome.REFUSED
             raise
         except asyncio.CancelledError:
-            outcome = self._outcome_of_cancelling(request, ticket)
+            outcome = self._outcome_of_cancelling(request, ticket, answering=listener.heard)
             raise
         else:
             return result
@@ -193,10 +194,14 @@ class GuardedSts:
         """Close the client behind it."""
         await self._sts.aclose()
 
-    def _outcome_of_cancelling(self, request: StsRequest, ticket: Ticket) -> Outcome:
-        """A caller that stops waiting after the deadline says that the service was too slow, else it says nothing."""
-        overdue = self._clock_ns() - ticket.started_ns >= request.deadline_ms * 1_000_000
-        return Outcome.FAILURE if overdue else Outcome.ABANDONED
+    def _outcome_of_cancelling(self, request: StsRequest, ticket: Ticket, *, answering: bool) -> Outcome:
+        """A caller that stops waiting after the deadline says that the service was too slow.
+
+        One that stops before says nothing, but where the service was answering already: then it is healthy.
+        """
+        if self._clock_ns() - ticket.started_ns >= request.deadline_ms * 1_000_000:
+            return Outcome.FAILURE
+        return Outcome.REFUSED if answering else Outcome.ABANDONED
 
     def _log_transition(self) -> None:
         state = self._breaker.state
@@ -213,6 +218,20 @@ class GuardedSts:
             logger.info("STS circuit breaker%s lets one fragment through as a probe", self._label)
         else:
             logger.info("STS circuit breaker%s closed: the service answers again", self._label)
+
+
+class _Listener:
+    """Hands partials on, and knows whether there were any."""
+
+    def __init__(self, on_partial: OnPartial | None) -> None:
+        self._on_partial = on_partial
+        self.heard = False
+
+    async def hear(self, part: StsPartial) -> None:
+        """Take one."""
+        self.heard = True
+        if self._on_partial is not None:
+            await self._on_partial(part)
 
 
 def _outcome_of(result: StsResult) -> Outcome:
