@@ -103,6 +103,13 @@ class LibrarySettings(BaseSettings):
         default="",
         description="Name of the secret in Secrets Manager that holds DATABASE_URL; wins over the variable.",
     )
+    scan_read_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=3_600,
+        description="How long the API reads the content of new files after a scan; the next scan goes on. 0 leaves all of "
+        "it to livedub library scan.",
+    )
     url_expires_s: int = Field(
         default=3_600,
         ge=1,

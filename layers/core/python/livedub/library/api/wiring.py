@@ -97,10 +97,18 @@ class ConnectedParts:
         return CallbackGate(secret, PostgresNonces(self.catalogue.database))
 
     def scan(self, prefix: str) -> ScanResult:
-        """Compare the bucket `in` with the catalogue."""
+        """Compare the bucket `in` with the catalogue, then read what is new for as long as settings allow."""
         from livedub.library.scan import scan_bucket  # noqa: PLC0415 - with its first use
 
-        return scan_bucket(self.storage, self.assets, prefix, bucket_name=self._settings.bucket_in)
+        bucket, budget_s = self._settings.bucket_in, self._settings.scan_read_s
+        result = scan_bucket(
+            self.storage, self.assets, prefix, bucket_name=bucket, work_dir=self._settings.work_dir
+        )
+        if budget_s:
+            from livedub.library.probing import read_assets  # noqa: PLC0415 - brings PyAV
+
+            read_assets(self.storage, self.assets, prefix, bucket_name=bucket, budget_s=budget_s)
+        return result
 
     def close(self) -> None:
         """Let connections go."""
