@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.codec.context import Flags
 from av.container import OutputContainer
 from av.error import FFmpegError
 
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
+from livedub.library.work.h264_nal import length_bytes_of
 from livedub.library.work.workspace import disk_full_named
 
 _FORMATS = {
@@ -59,6 +61,20 @@ class MediaOutput:
                 {key: value for key, value in stream.metadata.items() if key in {"language", "title"}}
             )
             return copy
+
+    @property
+    def suffix(self) -> str:
+        """Of the file's name, in lower case."""
+        return self._target.suffix.lower()
+
+    def add_start_code_copy(self, stream: Any) -> tuple[Any, BitStreamFilterContext | None]:
+        """`add_copy` for H.264 that takes packets with start codes, and what turns packets into those; None: they are."""
+        copy = self.add_copy(stream)
+        if not length_bytes_of(stream.codec_context.extradata):
+            return copy, None
+        turned = BitStreamFilterContext("h264_mp4toannexb", stream, copy)
+        copy.codec_context.codec_tag = "\0\0\0\0"  # the source's; the container has its own
+        return copy, turned
 
     def add_encoder(self, codec: str, *, rate: Any, options: dict[str, str], **parameters: Any) -> Any:
         """A stream that encodes frames.

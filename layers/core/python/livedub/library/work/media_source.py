@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from av.stream import Disposition
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 
 _US_PER_MS = 1_000
+_US_PER_S = 1_000_000
+_AHEAD_US = 10 * _US_PER_S
 SOURCE_FORMATS = "aac,asf,avi,flac,flv,matroska,mov,mp3,mpegts,ogg,wav"
 """What FFmpeg may take a source for, by its names for them. A playlist or script that calls itself clip.mp4 would have
 it open other files and addresses; a text or a picture would pass for a film."""
@@ -30,14 +33,16 @@ def open_source(path: Path, name: str) -> Generator[InputContainer]:
     """The container at `path`, which messages call `name`.
 
     Raises:
-        LibraryError: EMPTY_FILE, NOT_MEDIA, or TRUNCATED for what begins like media but lacks its index.
+        LibraryError: NOT_MEDIA.
     """
-    if path.stat().st_size == 0:
-        raise LibraryError(LibraryErrorCode.EMPTY_FILE, f"{name!r} is empty.", "Upload it again.")
     try:
         container = av.open(str(path), "r", container_options=SAFE_SOURCE, metadata_errors="replace")
     except FFmpegError as error:
-        raise _unreadable(path, name, error) from error
+        raise LibraryError(
+            LibraryErrorCode.NOT_MEDIA,
+            f"{name!r} cannot be read as media: {error.strerror}.",
+            "Give a video or audio file; its content counts, not its name.",
+        ) from error
     with container:
         if not has_media(container):
             raise LibraryError(
@@ -69,17 +74,20 @@ def start_us(container: InputContainer) -> int:
     return container.start_time or 0
 
 
-def _unreadable(path: Path, name: str, error: FFmpegError) -> LibraryError:
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] == b"ftyp" or head[:4] in {b"\x1aE\xdf\xa3", b"RIFF"}:
-        return LibraryError(
-            LibraryErrorCode.TRUNCATED,
-            f"{name!r} begins like a media file, but its index is missing: {error.strerror}.",
-            "It was cut short on its way: upload it again, whole.",
-        )
-    return LibraryError(
-        LibraryErrorCode.NOT_MEDIA,
-        f"{name!r} is no media file: {error.strerror}.",
-        "Give a video or audio file; its content counts, not its name.",
-    )
+def rewind(container: InputContainer) -> None:
+    """Go to the file's start; decoding times there may lie before its first timestamp."""
+    try:
+        container.seek(start_us(container) - _AHEAD_US, backward=True)
+    except FFmpegError:  # some containers take no time before their first
+        container.seek(start_us(container), backward=True)
+
+
+def zero_of(container: InputContainer) -> Fraction:
+    """`start_us` in seconds, as the stream says it that begins there: exact."""
+    rounded = Fraction(start_us(container), _US_PER_S)
+    exact = [
+        stream.start_time * stream.time_base
+        for stream in container.streams
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    return next((start for start in exact if abs(start - rounded) * _US_PER_S <= 1), rounded)

@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.media_types import content_type_of
+from livedub.library.probe import probe_file
 from livedub.library.types import Job, JobKind, JobOutput, TranscodeParameters, TrimParameters
+from livedub.library.work.exact_trim import trim_exact
 from livedub.library.work.made_file import MadeFile
 from livedub.library.work.step_progress import StepProgress
 from livedub.library.work.transcode import transcode
@@ -45,6 +47,7 @@ def run_job(
         storage.download_file(
             settings.bucket_in, job.source_key, source, steps.part(0, _DOWNLOADED).transferred
         )
+        probe_file(source, job.source_key)
         made = _work(job, source, folder, steps.part(_DOWNLOADED, _MADE), settings)
         return upload_made(made, storage, settings.bucket_out, steps.part(_MADE, 1.0))
 
@@ -93,7 +96,10 @@ def _work(
         return transcode(job, job.preset, source, folder, progress, settings)
     target = folder / f"target{PurePosixPath(job.output_key).suffix.lower()}"
     if isinstance(job.parameters, TrimParameters):
-        trim_copy(source, job.source_key, target, job.parameters, progress)
+        if job.parameters.exact:
+            trim_exact(source, job.source_key, target, job.parameters, progress, settings.ffmpeg_threads)
+        else:
+            trim_copy(source, job.source_key, target, job.parameters, progress)
     return [MadeFile(target, job.output_key)]
 
 

@@ -16,7 +16,7 @@ from av.container import InputContainer
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.types import TrimParameters
 from livedub.library.work.media_output import open_output
-from livedub.library.work.media_source import duration_ms, open_source, pictures, start_us
+from livedub.library.work.media_source import duration_ms, open_source, pictures, rewind, start_us
 from livedub.library.work.step_progress import StepProgress
 
 _US_PER_S = 1_000_000
@@ -114,7 +114,10 @@ def _key_frames_around(container: InputContainer, wanted: CutSpan, progress: Ste
 
 def seek_to(container: InputContainer, span: CutSpan) -> None:
     """Go to a key frame at or before the span's `seek_us`."""
-    container.seek(start_us(container) if span.seek_us is None else span.seek_us, backward=True)
+    if span.seek_us is None:
+        rewind(container)
+    else:
+        container.seek(span.seek_us, backward=True)
 
 
 def _copy(container: InputContainer, target: Path, span: CutSpan, progress: StepProgress) -> None:
