@@ -60,11 +60,19 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class AttemptPatience:
-    """How an attempt keeps its job: LIBRARY_JOB_BEAT_S, _LEASE_S and _TIMEOUT_S."""
+    """How an attempt keeps its job: LIBRARY_JOB_BEAT_S, _LEASE_S and _TIMEOUT_S.
+
+    Attributes:
+        beat_s: how often it gives a sign of life.
+        lease_s: after so long without one it has lost the job.
+        timeout_s: how long it may take.
+        hands_over: when its time is over, the job waits for somebody with more of it, and has not failed.
+    """
 
     beat_s: float
     lease_s: float
     timeout_s: float
+    hands_over: bool = False
 
 
 class LeaseKeeper:
@@ -231,7 +239,8 @@ def _ended_by(
     error: Exception, job: Job, jobs: JobStore, keeper: LeaseKeeper, patience: AttemptPatience
 ) -> AttemptResult:
     problem = as_library_error(error)
-    if keeper.out_of_time and not keeper.gone:
+    out_of_time = keeper.out_of_time and not keeper.gone
+    if out_of_time:
         problem = LibraryError(
             LibraryErrorCode.TIMED_OUT,
             f"The attempt took longer than {patience.timeout_s:g} s.",
@@ -241,7 +250,7 @@ def _ended_by(
     def say() -> AttemptResult:
         if keeper.gone:
             return _seen(job, jobs)
-        if problem.retryable:
+        if problem.retryable or (out_of_time and patience.hands_over):
             return AttemptResult(
                 AttemptEnd.RELEASED, jobs.release(job.id, job.attempt), MediaError.of(problem)
             )

@@ -13,6 +13,7 @@ from livedub.library.jobs import JobStore
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.storage import LibraryStorage
 from livedub.library.work.run import run_job
+from livedub.supervision.secret_store import SecretStore
 
 
 class JobKit:
@@ -31,9 +32,11 @@ class JobKit:
         Raises:
             ConfigurationError: DATABASE_URL is empty or cannot be read.
         """
-        url = self.settings.database_url.get_secret_value()
+        url = self._secret(self.settings.database_url_secret) or self.settings.database_url.get_secret_value()
         if not url:
-            raise ConfigurationError("DATABASE_URL is empty.", remedy="Give the catalogue's Postgres.")
+            raise ConfigurationError(
+                "DATABASE_URL is empty.", remedy="Set it, or LIBRARY_DATABASE_URL_SECRET."
+            )
         return connect_catalogue(url, lease_s=self.settings.job_lease_s)
 
     @property
@@ -46,16 +49,41 @@ class JobKit:
         """The files."""
         return LibraryStorage(self.settings)
 
-    def attempt(self, job_id: UUID, token: str, beat: Callable[[], bool] | None = None) -> AttemptResult:
+    @property
+    def callback_url(self) -> str:
+        """The address of the library's API."""
+        return self.settings.callback_url
+
+    @property
+    def callback_secret(self) -> str:
+        """What callbacks are signed with; it may have been exchanged meanwhile."""
+        named = self._secret(self.settings.callback_secret_name)
+        return named or self.settings.callback_secret.get_secret_value()
+
+    def attempt(
+        self,
+        job_id: UUID,
+        token: str,
+        beat: Callable[[], bool] | None = None,
+        *,
+        patience: AttemptPatience | None = None,
+    ) -> AttemptResult:
         """Work on a job from its claim to its end; see attempt_job."""
         return attempt_job(
             job_id,
             token=token,
             jobs=self.jobs,
             work=lambda job, progress: run_job(job, self.storage, progress, self.settings),
-            patience=self.patience,
+            patience=patience or self.patience,
             beat=beat,
         )
+
+    @functools.cached_property
+    def _secrets(self) -> SecretStore:
+        return SecretStore.connect()
+
+    def _secret(self, name: str) -> str:
+        return self._secrets.text(name) if name else ""
 
     def close(self) -> None:
         """Let connections go."""
