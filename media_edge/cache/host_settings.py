@@ -48,9 +48,11 @@ class HostSettings(BaseSettings):
         default="",
         description="Caddy's binary, 2.11 or newer. Empty: the one beside this Python, else the one in PATH.",
     )
-    caddy_metrics_address: str = Field(
-        default="",
-        description="HOST:PORT of Caddy's own Prometheus endpoint. Empty: a free port of 127.0.0.1.",
+    caddy_metrics_host: str = Field(
+        default="127.0.0.1", description="Address of Caddy's own Prometheus endpoint."
+    )
+    caddy_metrics_port: int = Field(
+        default=0, ge=0, le=65_535, description="Its port. 0: a free one (under systemd 9181)."
     )
     read_metrics: Literal["", "metrics"] = Field(
         default="",

@@ -86,7 +86,7 @@ class HostStart:
             environment,
             stop_s=self._upload.drain_timeout_s + _UPLOAD_STOP_MARGIN_S,
         )
-        await _until(service, lambda: _unix_answers(self._paths.upload_socket))
+        await _until(service, lambda: _is_healthy(self._paths.upload_socket))
         caddy = await self._child(
             "Caddy",
             (program, "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"),
@@ -144,8 +144,8 @@ class HostStart:
             "MEDIA_DATA_DIR": str(paths.data_dir),
             "MEDIA_SOCKET": str(paths.upload_socket),
             "MEDIA_CADDY_ADMIN_SOCKET": str(paths.admin_socket),
-            "MEDIA_CADDY_METRICS_ADDRESS": host.caddy_metrics_address
-            or f"127.0.0.1:{_free_port('127.0.0.1')}",
+            "MEDIA_CADDY_METRICS_HOST": host.caddy_metrics_host,
+            "MEDIA_CADDY_METRICS_PORT": str(host.caddy_metrics_port or _free_port(host.caddy_metrics_host)),
             "MEDIA_READ_METRICS": host.read_metrics,
             "MEDIA_MAX_BODY_BYTES": str(upload.max_body_bytes),
             "MEDIA_UPLOAD_TOKEN": upload.upload_token.get_secret_value(),
@@ -180,14 +180,16 @@ async def _until(child: Child, reached: Callable[[], bool]) -> None:
         raise LivedubError(f"{child.name} does not serve after {_READY_TIMEOUT_S:.0f} s.") from None
 
 
-def _unix_answers(path: Path) -> bool:
+def _is_healthy(upload_socket: Path) -> bool:
+    """Whether the service itself answers: its socket takes connections from before it is ready to."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
-            probe.connect(str(path))
+            probe.connect(str(upload_socket))
+            probe.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return probe.recv(64).startswith(b"HTTP/1.1 200 ")
         except OSError:
             return False
-    return True
 
 
 def _serves(leaf: x509.Certificate, address: str, port: int) -> bool:

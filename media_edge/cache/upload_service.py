@@ -38,6 +38,9 @@ def run_upload_service() -> None:
     Raises:
         ConfigurationError: a setting is wrong, the store cannot be used, or the socket is taken.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until the server takes over: whoever stops us while we start finds no socket left.
+        signal.signal(number, lambda *_: sys.exit(0))
     settings = UploadSettings.load()
     tokens = settings.tokens()
     configure_logging(

@@ -72,6 +72,25 @@ def test_sigterm_lets_an_upload_under_way_end(tmp_path: Path):
     assert host.file(path).read_bytes() == BODY
 
 
+def test_sigterm_while_a_service_starts_leaves_no_socket(tmp_path: Path):
+    service = UploadService(tmp_path, tmp_path / "data")
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "layers/core/python")])
+    with subprocess.Popen(
+        [sys.executable, "-m", "media_edge.cache", "serve"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": paths, **service.env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            wait_until(lambda: service.socket.exists() or process.poll() is not None, "the socket", 60)
+            process.terminate()
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0, said
+    assert not service.socket.exists()
+
+
 def scrape(port: int) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
@@ -85,7 +104,7 @@ def test_metrics_tell_of_reads_writes_volume_and_certificate(tmp_path: Path):
     with MediaHost(
         tmp_path,
         MEDIA_METRICS_PORT=str(uploads),
-        MEDIA_CADDY_METRICS_ADDRESS=f"127.0.0.1:{reads}",
+        MEDIA_CADDY_METRICS_PORT=str(reads),
         MEDIA_READ_METRICS="metrics",
     ) as host:
         path = path_of("measured")
