@@ -12,7 +12,7 @@ from tests.integration.deploy.conftest import ROOT, DeployedStack
 pytestmark = pytest.mark.slow
 
 EVENTS = sorted((ROOT / "tests/events").glob("*.json"))
-OF_OTHER_STACKS = {"media_cache_cleanup", "library_api"}
+OF_OTHER_STACKS = {"media_cache_cleanup", "library_api", "media_job_route", "media_job_run", "media_job_end"}
 """Functions of other stacks than the control plane's."""
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
 
