@@ -163,6 +163,7 @@ class _Server:
             *(program, "mini", f"-dir={data}", f"-ip={_HOST}", f"-ip.bind={_HOST}"),
             *(f"-{service}.port={number}" for service, number in outer.items()),
             *(f"-{service}.port.grpc={number}" for service, number in inner.items()),
+            "-s3.autoCreateBucket=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             f"-s3.config={identities}",

@@ -10,7 +10,16 @@ from typing import Any
 
 from livedub.library.library_errors import LibraryError
 from livedub.library.s3_client import error_code, s3_errors
-from livedub.library.transfers import Piece, Progress, Tally, md5_of, pieces_of, read_piece, run_side_by_side
+from livedub.library.transfers import (
+    Piece,
+    Progress,
+    Tally,
+    crc32_of,
+    md5_of,
+    pieces_of,
+    read_piece,
+    run_side_by_side,
+)
 
 _STALE = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 """Somebody else has finished, ended or written into the upload that we took up."""
@@ -45,15 +54,10 @@ class FileUpload:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part in the storage. A storage that has its checksum wants to be told it again at the end."""
+    """A part in the storage."""
 
     etag: str
     size_bytes: int
-    crc32: str
-
-    def listed(self, number: int) -> dict[str, Any]:
-        checksum = {"ChecksumCRC32": self.crc32} if self.crc32 else {}
-        return {"PartNumber": number, "ETag": self.etag, **checksum}
 
 
 def send_in_parts(client: Any, upload: FileUpload, *, resume: bool) -> None:
@@ -103,25 +107,27 @@ def _unfinished(client: Any, upload: FileUpload) -> str | None:
 def _send(client: Any, upload: FileUpload, upload_id: str) -> None:
     where = {"Bucket": upload.bucket, "Key": upload.key, "UploadId": upload_id}
     held = _held(client, where)
-    parts: dict[int, _Part] = {}
+    listed: dict[int, dict[str, Any]] = {}
 
     def work(piece: Piece, tally: Tally) -> None:
         tally.check()
         data = read_piece(upload.fd, piece)
         number = piece.number + 1
+        crc32 = crc32_of(data)
         there = held.get(number)
         if there is None or there.size_bytes != len(data) or there.etag.strip('"') != md5_of(data):
-            answer = client.upload_part(**where, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32")
-            there = _Part(str(answer["ETag"]), len(data), str(answer.get("ChecksumCRC32", "")))
-        parts[number] = there
+            answer = client.upload_part(**where, PartNumber=number, Body=data, ChecksumCRC32=crc32)
+            there = _Part(str(answer["ETag"]), len(data))
+        # The end must tell every checksum again, and not every server lists them.
+        listed[number] = {"PartNumber": number, "ETag": there.etag, "ChecksumCRC32": crc32}
         tally.add(len(data))
 
     run_side_by_side(
         pieces_of(upload.size_bytes, upload.piece_bytes), work, upload.size_bytes, 0, upload.on_progress
     )
     upload.before_end()
-    listed = [part.listed(number) for number, part in sorted(parts.items())]
-    client.complete_multipart_upload(**where, MultipartUpload={"Parts": listed})
+    parts = [listed[number] for number in sorted(listed)]
+    client.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
 
 
 def _held(client: Any, where: dict[str, str]) -> dict[int, _Part]:
@@ -131,8 +137,7 @@ def _held(client: Any, where: dict[str, str]) -> dict[int, _Part]:
     while True:
         page = client.list_parts(**where, **position)
         for item in page.get("Parts", ()):
-            part = _Part(str(item["ETag"]), int(item["Size"]), str(item.get("ChecksumCRC32", "")))
-            held[int(item["PartNumber"])] = part
+            held[int(item["PartNumber"])] = _Part(str(item["ETag"]), int(item["Size"]))
         if not page.get("IsTruncated"):
             return held
         position = {"PartNumberMarker": int(page["NextPartNumberMarker"])}

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from livedub.library.library_errors import (
     AccessDeniedError,
+    BadKeyError,
     MissingBucketError,
     MissingKeyError,
     SourceChangedError,
@@ -19,7 +20,7 @@ from livedub.library.library_settings import LibrarySettings
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
 """A server that puts a large upload together says nothing meanwhile."""
-_ATTEMPTS = 4
+_ATTEMPTS = 3
 _CONNECTIONS = 32
 
 _MISSING_KEY = frozenset({"NoSuchKey", "404", "NotFound"})
@@ -38,6 +39,8 @@ _DENIED = frozenset(
 _BUSY = frozenset(
     {"500", "503", "InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "ThrottlingException"}
 )
+_BAD_KEY = frozenset({"KeyTooLongError", "XMinioInvalidObjectName"})
+"""Servers that keep objects as files have rules besides S3's: 255 bytes between two slashes."""
 _CHANGED = frozenset({"412", "PreconditionFailed"})
 
 
@@ -82,6 +85,7 @@ def s3_errors(client: Any, doing: str, bucket: str, key: str = "") -> Generator[
         MissingBucketError: the bucket does not exist.
         MissingKeyError: the bucket does, the object does not.
         AccessDeniedError: the key is unknown, the signature wrong, or the action not allowed.
+        BadKeyError: the server has rules for keys besides ours.
         SourceChangedError: the object is not the one that was asked for any more.
         StorageUnavailableError: nobody answers, or the answer is to come later.
         StorageRefusedError: anything else that the server says.
@@ -117,15 +121,20 @@ def _refusal(client: Any, error: Any, doing: str, bucket: str, key: str) -> Exce
     code = error_code(error)
     if code == "NoSuchBucket" or (code in _MISSING_KEY and not _has_bucket(client, bucket)):
         return MissingBucketError(bucket)
-    if code in _MISSING_KEY:
-        return MissingKeyError(bucket, key)
     if code in _DENIED:
         return AccessDeniedError(f"{doing} ({code})")
-    if code in _CHANGED:
-        return SourceChangedError(bucket, key)
     if code in _BUSY:
         return StorageUnavailableError(doing, str(error))
-    return StorageRefusedError(doing, str(error))
+    about_the_object = _about_the_object(code, bucket, key)
+    return about_the_object or StorageRefusedError(doing, str(error))
+
+
+def _about_the_object(code: str, bucket: str, key: str) -> Exception | None:
+    if code in _MISSING_KEY:
+        return MissingKeyError(bucket, key)
+    if code in _BAD_KEY:
+        return BadKeyError(key, "is none to this storage, where 255 bytes are allowed between two slashes")
+    return SourceChangedError(bucket, key) if code in _CHANGED else None
 
 
 def _has_bucket(client: Any, bucket: str) -> bool:

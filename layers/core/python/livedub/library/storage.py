@@ -32,7 +32,6 @@ BUCKET_OUT: str
 """The bucket of what jobs make, likewise."""
 
 PIECE_BYTES = 16 * MIB
-"""What goes over one connection in one request; smaller files are one request."""
 _PLAYLISTS = (".m3u8",)
 
 
@@ -60,7 +59,16 @@ class RangeReader:
 
 
 class LibraryStorage(ObjectClient):
-    """Whole files to and from the storage that `settings` name, besides what `ObjectClient` does."""
+    """Whole files to and from the storage that `settings` name, besides what `ObjectClient` does.
+
+    `piece_bytes` is what goes over one connection in one request; S3 takes no parts below 5 MiB.
+    """
+
+    def __init__(
+        self, settings: LibrarySettings, client: Any = None, *, piece_bytes: int = PIECE_BYTES
+    ) -> None:
+        super().__init__(settings, client)
+        self._piece_bytes = piece_bytes
 
     def download_file(
         self, bucket: str, key: str, path: Path, on_progress: Progress | None = None
@@ -90,7 +98,7 @@ class LibraryStorage(ObjectClient):
             path,
             size_bytes=info.size_bytes,
             identity=f"{self.settings.endpoint_url} {bucket} {key} {info.etag}",
-            piece_bytes=PIECE_BYTES,
+            piece_bytes=self._piece_bytes,
             on_progress=on_progress,
         )
         return info
@@ -153,7 +161,7 @@ class LibraryStorage(ObjectClient):
                 if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                     raise _ChangedFileError(path, bucket, key)
 
-            if before.st_size <= PIECE_BYTES:
+            if before.st_size <= self._piece_bytes:
                 data = file.read()
                 require_same()
                 self._put_small(data, bucket, key, named, on_progress)
@@ -164,7 +172,7 @@ class LibraryStorage(ObjectClient):
                     named,
                     file.fileno(),
                     before.st_size,
-                    PIECE_BYTES,
+                    self._piece_bytes,
                     on_progress,
                     before_end=require_same,
                 )

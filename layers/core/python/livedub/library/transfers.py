@@ -7,6 +7,7 @@ download that is begun again, also by another process, takes up what fits; two a
 
 from __future__ import annotations
 
+import base64
 import errno
 import fcntl
 import hashlib
@@ -14,6 +15,7 @@ import json
 import os
 import shutil
 import threading
+import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -327,6 +329,11 @@ def read_piece(fd: int, piece: Piece) -> bytes:
 def md5_of(data: bytes) -> str:
     """What S3 calls the ETag of a part."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def crc32_of(data: bytes) -> str:
+    """The CRC-32 as S3 writes it: big-endian, in base64."""
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode("ascii")
 
 
 def files_below(folder: Path) -> Iterator[Path]:
