@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--profile", choices=("cpu", "mock"), default=default.profile)
     common.add_argument("--sts", choices=("http", "runpod"), default=default.sts)
     common.add_argument("--sts-url", default=os.environ.get("STS_SERVICE_URL", ""))
+    common.add_argument("--media-cache", action="store_true")
     common.add_argument("--server", choices=("auto", *sorted(SERVERS)), default=default.server)
     common.add_argument("--on", metavar="URL", default=default.on)
     demo = commands.add_parser("demo", parents=[common], help="dub a clip, record, verify")

@@ -27,7 +27,7 @@ from local.processes import ChildProcess, ProcessError, ProcessSpec, Supervisor
 from local.publisher import publisher_argv
 from local.python_child import python_spec
 from local.recorder import arrivals_path
-from local.stack import Stack, StackOptions
+from local.stack import CACHE_FOLDER, Stack, StackOptions
 
 STREAM_ID = "demo"
 
@@ -140,6 +140,7 @@ async def run_demo(options: DemoOptions, console: Console) -> bool:
                 log_dir=files.out / "logs",
                 events_dir=Path(run_dir) / "events",
                 on_event=view.hear,
+                cache_dir=files.out / CACHE_FOLDER,
             )
             async with stack:
                 with shared_access(stack.control.access, os.environ):

@@ -81,6 +81,8 @@ class DemoView:
         head.append(f"{rung:<10}", style=_RUNG_STYLE.get(rung, ""))
         margin_ms = event.get("margin_ms")
         facts = [f"{event['tempo']:.2f}x"] if rung == "dub" and event.get("tempo") else []
+        if event.get("cache_hit"):
+            facts.append("cached")
         if margin_ms is not None:
             facts.append(
                 f"{margin_ms / 1000:.1f} s to spare" if margin_ms >= 0 else f"{-margin_ms / 1000:.1f} s late"

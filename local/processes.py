@@ -40,15 +40,18 @@ class ProcessError(LivedubError):
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run. `env` is laid over our own environment, None takes a variable away; `stop_timeout_s` is what
-    SIGTERM is given.
-    """  # noqa: D205 - one sentence on two lines
+    """What to run.
+
+    `env` is laid over our own environment, None takes a variable away; `stop_timeout_s` is what SIGTERM is given.
+    `secret_stdout` keeps stdout out of the log and of messages: only its callback hears it.
+    """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     cwd: Path | None = None
     stop_timeout_s: float = 10.0
+    secret_stdout: bool = False
 
 
 @dataclass(slots=True)
@@ -173,22 +176,23 @@ class ChildProcess:
 
     async def _pump(self, output: _Output, callback: LineCallback | None) -> None:
         rest = b""
+        kept = not (self.spec.secret_stdout and output.name == "stdout")
         try:
             while data := await output.reader.read(65536):
-                if not self._log.closed:
+                if kept and not self._log.closed:
                     self._log.write(data)
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    self._hear(line, callback)
+                    self._hear(line, callback, kept=kept)
                 rest = rest[-_MAX_LINE_BYTES:]
             if rest:
-                self._hear(rest, callback)
+                self._hear(rest, callback, kept=kept)
         finally:
             output.transport.close()
 
-    def _hear(self, raw: bytes, callback: LineCallback | None) -> None:
+    def _hear(self, raw: bytes, callback: LineCallback | None, *, kept: bool) -> None:
         line = raw.decode(errors="replace").rstrip("\r")
-        if line.strip():
+        if kept and line.strip():
             self._tail.append(line)
         for pattern, found in self._watchers:
             if not found.done() and pattern.search(line):

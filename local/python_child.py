@@ -20,6 +20,7 @@ def python_spec(
     env: Mapping[str, str | None] | None = None,
     stop_timeout_s: float = 10.0,
     niceness: int = 0,
+    secret_stdout: bool = False,
 ) -> ProcessSpec:
     """`python -m module arguments...` of this checkout, `niceness` steps behind everything else on the machine."""
     inherited = os.environ.get("PYTHONPATH", "")
@@ -30,4 +31,5 @@ def python_spec(
         # SAFEPATH: a folder `local` where the user happens to stand must not become ours.
         env={"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", **(env or {})},
         stop_timeout_s=stop_timeout_s,
+        secret_stdout=secret_stdout,
     )

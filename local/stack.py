@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from livedub.errors import ConfigurationError
 from local.control_plane import ControlPlane, find_control_plane, start_control_plane
+from local.media_cache import MediaCache, start_media_cache
 from local.media_servers.base import MediaServer, MediaServerOptions
 from local.media_servers.select import select_media_server
 from local.ports import free_port, free_ports
@@ -31,6 +32,9 @@ _STOP_S = 3.0
 _STS_NICENESS = 10
 """On one machine the models would take every core; media must not wait for them, they may wait for media."""
 
+CACHE_FOLDER = "media-cache"
+"""Where the speech of a run's media cache stays for the next one, beside its results."""
+
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +44,7 @@ class StackOptions:
 
     Ports of 0 are chosen free. `sts_url` names a service that runs already; empty starts one with `profile`: `sts`
     says whether it is reached over HTTP or through an emulated RunPod queue.
+    `media_cache` starts a host that keeps generated speech, for the workers: no service reaches it from RunPod either.
     `on` names a local AWS that runs already, with what `make deploy-local` put there; empty starts a fresh one.
     Languages, voice, delay and `grace_ms` are what streams get that have no settings of their own.
     """
@@ -51,6 +56,7 @@ class StackOptions:
     profile: Literal["cpu", "mock"] = "cpu"
     sts: Literal["http", "runpod"] = "http"
     sts_url: str = ""
+    media_cache: bool = False
     server: str = "auto"
     bind: str = "127.0.0.1"
     rtmp_port: int = 0
@@ -68,7 +74,7 @@ class Stack:
 
     `run_dir` holds what the processes keep (nginx wants a path without spaces), `log_dir` their output,
     `events_dir` each stream's event log. `on_event` hears every line the agents print: what became
-    of a stream and each progress line of its worker.
+    of a stream and each progress line of its worker. `cache_dir` is where speech is kept, in `run_dir` where None.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class Stack:
         events_dir: Path,
         on_event: EventCallback,
         agents: int = 1,
+        cache_dir: Path | None = None,
     ) -> None:
         self.options = options
         self.supervisor = Supervisor(log_dir)
@@ -87,9 +94,11 @@ class Stack:
         self.relay: ChildProcess | None = None
         self.sts: ChildProcess | None = None
         self.emulator: Emulator | None = None
+        self.media_cache: MediaCache | None = None
         self.sts_url = options.sts_url
         self._wanted_agents = agents
         self._run_dir = run_dir
+        self._cache_dir = cache_dir or run_dir / "cache"
         self._events_dir = events_dir
         self._on_event = on_event
         if options.sts == "runpod" and options.sts_url:
@@ -117,7 +126,7 @@ class Stack:
             starting.push_async_callback(self.server.stop)
             # What takes long goes side by side; a wrong port shows before either has cost anything.
             await self.server.start()
-            await _together(self._start_control_plane(), self._start_sts())
+            await _together(self._start_control_plane(), self._start_sts(), self._start_media_cache())
             self.relay = await self.start_relay()
             for _ in range(self._wanted_agents):
                 await self.start_agent()
@@ -183,6 +192,7 @@ class Stack:
             "WORKER_GRACE_MS": str(options.grace_ms),
             "STS_SERVICE_URL": self.sts_url,
             **(self.emulator.client_environment if self.emulator else {}),
+            **(self.media_cache.consumer_environment if self.media_cache else {}),
             **options.worker_env,
             **self.control.environment,
             "AGENT_ID": agent_id,
@@ -210,6 +220,10 @@ class Stack:
             self._control = await find_control_plane(options.on)
         else:
             self._control = await start_control_plane(self.supervisor, function_env=options.function_env)
+
+    async def _start_media_cache(self) -> None:
+        if self.options.media_cache:
+            self.media_cache = await start_media_cache(self.supervisor, self._cache_dir)
 
     async def _start_sts(self) -> None:
         if self.sts_url:

@@ -18,7 +18,7 @@ from local.demo_view import state_in_words
 from local.media_servers.base import MediaServer
 from local.processes import ChildProcess, ProcessError
 from local.rtmp_url import ffmpeg_play_args, ffmpeg_publish_args
-from local.stack import AgentEvent, Stack, StackOptions
+from local.stack import CACHE_FOLDER, AgentEvent, Stack, StackOptions
 
 DEFAULT_RTMP_PORT = 1935
 DEFAULT_HTTP_PORT = 8888
@@ -48,10 +48,14 @@ async def run_up(options: UpOptions, console: Console) -> None:
             log_dir=out / "logs",
             events_dir=out,
             on_event=lambda event: _print_event(console, event),
+            cache_dir=out / CACHE_FOLDER,
         )
         async with stack:
             with shared_access(stack.control.access, os.environ):
                 _print_urls(console, stack.server, stack.control, options)
+                if stack.media_cache is not None:
+                    kept = f"{stack.media_cache.url}, speech stays in {options.out / CACHE_FOLDER}"
+                    console.print(f"[bold]Media cache[/] {escape(kept)}", soft_wrap=True, highlight=False)
                 await _until_one_ends(stack.supervisor.children)
 
 
@@ -104,7 +108,7 @@ def _print_event(console: Console, event: AgentEvent) -> None:
     elif kind == "fragment":
         transcript = escape(str(event.get("transcript") or "-"))
         said = escape(str(event.get("translated_text") or f"({event.get('rung')}: {event.get('reason')})"))
-        text = f"[dim]{transcript}[/] > {said}"
+        text = f"[dim]{transcript}[/] > {said}{' [dim](cached)[/]' if event.get('cache_hit') else ''}"
     elif kind == "worker_started":
         text = f"worker of generation {event.get('generation')} starts"
     elif kind == "worker_ended":

@@ -50,6 +50,19 @@ async def test_a_child_is_ready_heard_logged_and_stopped(tmp_path: Path):
     assert not is_running(child.pid)
 
 
+async def test_a_secret_is_heard_and_kept_nowhere(tmp_path: Path):
+    heard: list[str] = []
+    code = "import sys; print('hush', flush=True); print('failed', file=sys.stderr, flush=True)"
+    spec = ProcessSpec("it", (sys.executable, "-c", code), secret_stdout=True)
+    async with Supervisor(tmp_path) as supervisor:
+        child = await supervisor.start(spec, on_stdout=heard.append)
+        await asyncio.wait_for(child.wait(), 30)
+        assert heard == ["hush"]
+        assert "hush" not in child.describe_end()
+        assert "failed" in child.describe_end()
+    assert (tmp_path / "it.log").read_text() == "failed\n"
+
+
 async def test_children_stop_in_reverse_order(tmp_path: Path):
     ended: list[str] = []
     code = (

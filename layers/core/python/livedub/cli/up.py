@@ -10,6 +10,7 @@ import typer
 from livedub.cli.checkout import run_local
 from livedub.cli.stack_options import (
     DelayMs,
+    MediaCacheOption,
     On,
     Profile,
     ProfileOption,
@@ -43,6 +44,7 @@ def up(  # noqa: PLR0913 - each one is an option
     profile: ProfileOption = Profile.CPU,
     sts: StsOption = Sts.HTTP,
     sts_url: StsUrl = "",
+    media_cache: MediaCacheOption = False,
     server: ServerOption = Server.AUTO,
     on: On = "",
 ) -> None:
@@ -65,6 +67,7 @@ def up(  # noqa: PLR0913 - each one is an option
         profile=profile,
         sts=sts,
         sts_url=sts_url,
+        media_cache=media_cache,
         server=server,
         on=on,
     )
