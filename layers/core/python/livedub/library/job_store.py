@@ -290,7 +290,7 @@ class PostgresJobs:
             "id": job_id,
             "token": attempt_token,
             "lease_s": self._lease_s,
-            "attempts": self._attempts + 1,
+            "attempts": self._attempts,
             "error": Jsonb(exhausted.model_dump(mode="json")),
         }
 
