@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from livedub.database.errors import DatabaseBusyError, DatabaseError, DatabaseUnavailableError
+from livedub.database.errors import DatabaseBusyError, DatabaseUnavailableError
 from livedub.errors import ConfigurationError, InvalidInputError, LivedubError, MissingPrerequisiteError
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.types import MediaError
@@ -59,7 +59,7 @@ def problem(error: Exception) -> MediaError:
         error = malformed_request([dict(item) for item in error.errors()])
     if isinstance(error, LibraryError):
         return MediaError.of(error)
-    if isinstance(error, DatabaseBusyError | DatabaseUnavailableError | DatabaseError):
+    if isinstance(error, DatabaseBusyError | DatabaseUnavailableError):
         return MediaError(
             code=_Code.CATALOGUE_DOWN, message="The catalogue does not answer.", remedy="Try again shortly."
         )
