@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .media_rig import UploadService, path_of
+from .media_rig import MediaHost, UploadService, auth, path_of
 
 BODY = b"x" * 40_000
 
@@ -46,6 +46,20 @@ def test_a_full_volume_is_507_and_damages_nothing(tmp_path: Path, volume: Path):
         # Freeing works without room, and what was freed is used.
         assert service.request("DELETE", path_of(str(stored[1]))).status == 204
         assert service.request("PUT", path_of("again"), BODY).status == 201
+
+
+def test_507_reaches_the_client_and_what_is_there_is_served(tmp_path: Path, volume: Path):
+    with MediaHost(tmp_path, data_dir=volume, MEDIA_MIN_FREE_BYTES="0") as host:
+        statuses: list[int] = []
+        while 507 not in statuses:
+            assert len(statuses) < 100
+            statuses.append(host.put(path_of(f"{len(statuses)}"), BODY).status)
+        assert set(statuses) == {201, 507}
+        assert host.put(path_of("0"), b"y" * 1_000_000).status == 507
+        assert host.request("GET", path_of("0")).body == BODY
+        assert host.request("GET", path_of("0"), headers={"Range": "bytes=0-9"}).status == 206
+        assert host.request("DELETE", path_of("1"), headers=auth()).status == 204
+        assert host.put(path_of("again"), BODY).status == 201
 
 
 def test_a_volume_with_too_little_room_is_not_ready(tmp_path: Path, volume: Path):

@@ -35,6 +35,14 @@ def spellings(target: str) -> list[str]:
         f"/{target}?{OBJECT}",
     ]
     found += [f"{OBJECT}/../../../{target}", f"{OBJECT}%00/../../{target}", f"{OBJECT}%0a", f"{OBJECT}%20"]
+    found += [
+        f"{OBJECT}/",
+        f"{OBJECT}/.",
+        f"{OBJECT}%2f",
+        f"{OBJECT};x",
+        f"{OBJECT}%23",
+        f"/media/{OBJECT[7:9]}//{OBJECT[10:]}/",
+    ]
     return found
 
 

@@ -1,4 +1,8 @@
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from livedub.media_cache.consumer_settings import MediaCacheSettings, cache_addresses
@@ -37,6 +41,39 @@ def test_addresses_are_spelled_one_way(given: str, meant: tuple[str, ...]):
 def test_other_addresses_are_refused(given: str, problem: str):
     with pytest.raises(ValueError, match=problem):
         cache_addresses(given)
+
+
+PIECES = st.sampled_from(
+    [
+        "https://",
+        "http://",
+        "//",
+        "a",
+        "127.0.0.1",
+        "[::1]",
+        "[",
+        ":",
+        "8443",
+        "99999",
+        "/",
+        "?",
+        "#",
+        "@",
+        " ",
+        ",",
+        "%",
+    ]
+)
+
+
+@given(st.text(max_size=60) | st.lists(PIECES, max_size=9).map("".join))
+def test_any_text_is_read_the_same_way_twice_or_refused(text: str):
+    try:
+        addresses = cache_addresses(text)
+    except ValueError:
+        return
+    assert cache_addresses(",".join(addresses)) == addresses
+    assert all(re.fullmatch(r"https?://[^/?#@\s]+", address) for address in addresses)
 
 
 def test_settings_come_from_the_consumer_variables(monkeypatch: pytest.MonkeyPatch):

@@ -72,3 +72,15 @@ def test_every_named_token_opens_as_itself(tokens: dict[str, str]):
     parsed = parse_tokens("", ",".join(f"{name}={token}" for name, token in tokens.items()))
     for name, token in tokens.items():
         assert parsed.name_of(f"Bearer {token}".encode()) == name
+
+
+@given(
+    st.text(max_size=80),
+    st.text(max_size=200) | st.lists(st.text("ab=, .x0", max_size=24), max_size=5).map(",".join),
+)
+def test_any_variables_make_tokens_or_are_refused(token: str, named: str):
+    try:
+        names = parse_tokens(token, named).names
+    except ConfigurationError:
+        return
+    assert len(names) == bool(token) + sum(bool(part.strip()) for part in named.split(","))
