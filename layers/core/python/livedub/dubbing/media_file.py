@@ -25,8 +25,7 @@ from av.error import FFmpegError
 from livedub.audio.pcm import PROGRAMME_CHANNELS, PROGRAMME_RATE_HZ, Samples
 from livedub.audio.resample import slew
 from livedub.dubbing.config import DubbingConfig
-from livedub.dubbing.session import DubbingSession
-from livedub.dubbing.virtual import VirtualClock, dub_tracks
+from livedub.dubbing.virtual import OfflineSession, VirtualClock, dub_tracks
 from livedub.errors import InvalidInputError
 from livedub.timeline.alignment import SampleAligner
 from livedub.timeline.clock import NS_PER_S
@@ -109,7 +108,7 @@ async def dub_media_file(
     source: Path,
     target: Path,
     config: DubbingConfig,
-    make_session: Callable[[VirtualClock], DubbingSession],
+    make_session: Callable[[VirtualClock], OfflineSession],
     on_progress: Progress,
 ) -> DubbedFile:
     """Write `target`: `source` with its first audio track dubbed, once for each language, and everything else copied.
@@ -165,7 +164,9 @@ def _open_input(source: Path) -> InputContainer:
 
 def _open_output(path: Path, suffix: str) -> OutputContainer:
     try:
-        return av.open(str(path), "w")
+        # Without these a Matroska file carries a random number; .m4v alone means a bare MPEG-4 stream.
+        form = "mp4" if suffix.lower() == ".m4v" else None
+        return av.open(str(path), "w", format=form, container_options={"fflags": "+bitexact"})
     except (FFmpegError, ValueError) as error:
         raise InvalidInputError(
             f"OUT cannot be a {suffix or 'file without suffix'}: {error}",
@@ -182,7 +183,7 @@ class _Dubber:
         output: OutputContainer,
         suffix: str,
         config: DubbingConfig,
-        make_session: Callable[[VirtualClock], DubbingSession],
+        make_session: Callable[[VirtualClock], OfflineSession],
         on_progress: Progress,
     ) -> None:
         self._container = container
@@ -224,9 +225,7 @@ class _Dubber:
 
     def _programme(self) -> Iterator[tuple[int, Samples]]:
         """The audio track as (position, samples); other packets are copied on the way."""
-        # One channel is doubled here: libswresample would lower it by 3 dB.
-        layout = "mono" if self._audio.channels == 1 else "stereo"
-        resampler = av.AudioResampler(format="flt", layout=layout, rate=PROGRAMME_RATE_HZ)
+        resampler = programme_resampler(self._audio)
         aligner = SampleAligner(PROGRAMME_RATE_HZ)
         wanted = [self._audio, *(self._container.streams[index] for index in self._copies)]
         for packet in self._container.demux(wanted):
@@ -239,7 +238,7 @@ class _Dubber:
                 continue  # a damaged audio packet leaves a hole; the rest of the track is still good
             for frame in frames:
                 for converted in resampler.resample(frame):
-                    yield from _placed(aligner, converted)
+                    yield from placed_samples(aligner, converted)
 
     def _copy(self, packet: Any) -> None:
         if packet.dts is None:
@@ -262,12 +261,22 @@ def _audio_track(output: OutputContainer, codec: str, language: str) -> Any:
     return track
 
 
-def _placed(aligner: SampleAligner, frame: av.AudioFrame) -> Iterator[tuple[int, Samples]]:
+def programme_resampler(audio: Any) -> av.AudioResampler:
+    """Turns decoded frames of the track into what `placed_samples` takes."""
+    # One channel is doubled there: libswresample would lower it by 3 dB.
+    layout = "mono" if audio.channels == 1 else "stereo"
+    return av.AudioResampler(format="flt", layout=layout, rate=PROGRAMME_RATE_HZ)
+
+
+def placed_samples(
+    aligner: SampleAligner, frame: av.AudioFrame, shift_ns: int = 0
+) -> Iterator[tuple[int, Samples]]:
+    """A resampled frame as (position, (n, 2) samples), its timestamp moved by `shift_ns`; nothing where it has none."""
     channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).astype(np.float32, copy=False)
     samples = np.repeat(channels, PROGRAMME_CHANNELS, axis=1) if channels.shape[1] == 1 else channels
     if frame.pts is None or frame.time_base is None or len(samples) == 0:
         return
-    pts_ns = round(frame.pts * frame.time_base * NS_PER_S)
+    pts_ns = round(frame.pts * frame.time_base * NS_PER_S) + shift_ns
     placement = aligner.place(pts_ns, len(samples))
     placed = slew(samples[placement.overlap :], placement.samples)
     if len(placed):

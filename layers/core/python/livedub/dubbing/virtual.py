@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Protocol
 
 from livedub.audio.pcm import PROGRAMME_RATE_HZ, Samples
 from livedub.dubbing.config import FIRST_TRACK, DubbingConfig
 from livedub.dubbing.fragment import RenderedBlock
-from livedub.dubbing.session import DubbingSession
 from livedub.timeline.clock import ns_to_samples, samples_to_ns
 
 BLOCK_SAMPLES = PROGRAMME_RATE_HZ // 10
+
+
+class RenderedTrack(Protocol):
+    """One language's programme, to be had piece by piece."""
+
+    def render(self, position: int, count: int) -> RenderedBlock:
+        """What is heard for `count` samples from `position`."""
+        ...
+
+
+class OfflineSession(Protocol):
+    """What of a dubbing session a run without real time needs."""
+
+    @property
+    def tracks(self) -> Mapping[str, RenderedTrack]:
+        """What is dubbed into."""
+        ...
+
+    def start(self) -> None:
+        """Before the first `push`."""
+        ...
+
+    def push(self, position: int, samples: Samples) -> None:
+        """Take the programme, in order."""
+        ...
+
+    def end_of_input(self) -> None:
+        """No more of it."""
+        ...
+
+    async def settle(self, position: int) -> None:
+        """Wait until everything before `position` can be rendered for good."""
+        ...
+
+    async def aclose(self) -> None:
+        """End it; safe after any other call."""
+        ...
 
 
 class VirtualClock:
@@ -26,7 +63,7 @@ class VirtualClock:
 
 
 async def dub_programme(
-    session: DubbingSession,
+    session: OfflineSession,
     clock: VirtualClock,
     config: DubbingConfig,
     programme: Iterable[tuple[int, Samples]],
@@ -37,7 +74,7 @@ async def dub_programme(
 
 
 async def dub_tracks(
-    session: DubbingSession,
+    session: OfflineSession,
     clock: VirtualClock,
     config: DubbingConfig,
     programme: Iterable[tuple[int, Samples]],
@@ -66,6 +103,6 @@ async def dub_tracks(
         rendered += count
 
 
-async def _render(session: DubbingSession, position: int, count: int) -> tuple[int, dict[str, RenderedBlock]]:
+async def _render(session: OfflineSession, position: int, count: int) -> tuple[int, dict[str, RenderedBlock]]:
     await session.settle(position + count)
     return position, {key: track.render(position, count) for key, track in session.tracks.items()}
