@@ -4,9 +4,6 @@
         audio = await cache.get(cache_key(sentence, voice, model), Variant.PCM)     # None: not there
 
 Reading asks a key's first host, then its second choice, so that a host may come or go without losing what is stored.
-A request that meets the end of a connection used before, or of one in its handshake, is sent once more on a new one: a
-server that reloads its certificate closes idle connections and those its old listener had just accepted. Every request
-here may be repeated without harm.
 """
 
 from __future__ import annotations
@@ -15,28 +12,19 @@ import asyncio
 import base64
 import hashlib
 import logging
-import ssl
-import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
 
-import anyio
 import httpx
 
 from livedub.errors import ConfigurationError, InvalidInputError
 from livedub.media_cache.consumer_settings import MediaCacheSettings
-from livedub.media_cache.errors import (
-    MediaCacheError,
-    MediaCacheRefusedError,
-    MediaCacheUnavailableError,
-    MediaCacheUntrustedError,
-)
+from livedub.media_cache.errors import MediaCacheUnavailableError
+from livedub.media_cache.exchange_client import Answer, Ask, HostExchange
 from livedub.media_cache.key import Variant, object_path
 from livedub.media_cache.rendezvous import Rendezvous
 from livedub.media_cache.singleflight import SingleFlight
-from livedub.media_cache.tls_bundle import CaBundle, parse_ca_bundle, ssl_context
+from livedub.media_cache.tls_bundle import CaBundle, parse_ca_bundle
 from livedub.media_cache.tls_diag import diag_of
 from livedub.media_cache.wire import (
     CONTENT_DIGEST_HEADER,
@@ -46,57 +34,19 @@ from livedub.media_cache.wire import (
     CacheMetadata,
     encode_metadata,
 )
-from livedub.sts.breaker import BreakerConfig, CircuitBreaker, Outcome
+from livedub.sts.breaker import BreakerConfig
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_DEADLINE_MS = 2_000
-MAX_CONNECTIONS = 64
 
 _READ_CHOICES = 2
-_KEEPALIVE_S = 60.0
-"""Less than the server's idle time, so that the client is who closes."""
-
 _OK = 200
 _CREATED = 201
 _NO_CONTENT = 204
 _PARTIAL = 206
 _NOT_FOUND = 404
 _RANGE_NOT_SATISFIABLE = 416
-_TRY_LATER = frozenset({408, 429, 507})
-
-
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    """One request, wherever it goes; `good` are the statuses that answer it."""
-
-    method: str
-    path: str
-    good: Collection[int]
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    content: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status_code: int
-    body: bytes
-
-
-class _ConnectionUse:
-    """Sees, through httpcore's trace hook, whether a request had to open a connection, and how far that came."""
-
-    __slots__ = ("opened", "shook_hands")
-
-    def __init__(self) -> None:
-        self.opened = False
-        self.shook_hands = False
-
-    async def __call__(self, event: str, _info: Mapping[str, Any]) -> None:
-        if event == "connection.connect_tcp.started":
-            self.opened = True
-        elif event == "connection.start_tls.started":
-            self.shook_hands = True
 
 
 class AsyncMediaCacheClient:
@@ -132,14 +82,10 @@ class AsyncMediaCacheClient:
             )
         self._rendezvous = Rendezvous([url.rstrip("/") for url in base_urls])
         self._token = token
-        self._tls = tls
         self._deadline_ms = deadline_ms
-        self._breakers = {host: CircuitBreaker(breaker) for host in self._rendezvous.hosts} if breaker else {}
-        self._context = ssl_context(tls)
-        self._transport = transport
-        self._pool = self._connections(keep_alive=MAX_CONNECTIONS)
-        # What is sent again must not meet another connection that the server has closed meanwhile.
-        self._single_use = self._connections(keep_alive=0)
+        self._exchange = HostExchange(
+            self._rendezvous.hosts, tls=tls, deadline_ms=deadline_ms, breaker=breaker, transport=transport
+        )
         self._reads: SingleFlight[tuple[str, str], bytes | None] = SingleFlight()
 
     @property
@@ -182,7 +128,7 @@ class AsyncMediaCacheClient:
             MediaCacheError: as `get`.
             InvalidInputError: `key` is no key.
         """
-        ask = _Ask("HEAD", object_path(key, variant), {_OK, _NOT_FOUND})
+        ask = Ask("HEAD", object_path(key, variant), {_OK, _NOT_FOUND})
         return await self._from_choices(key, ask) is not None
 
     async def put(self, metadata: CacheMetadata, body: bytes) -> bool:
@@ -213,7 +159,7 @@ class AsyncMediaCacheClient:
             **self._authorization(),
         }
         key = metadata.key
-        ask = _Ask("PUT", object_path(key, metadata.variant.encoding), {_CREATED, _NO_CONTENT}, headers, body)
+        ask = Ask("PUT", object_path(key, metadata.variant.encoding), {_CREATED, _NO_CONTENT}, headers, body)
         answer = await self._from_choices(key, ask)
         return answer is not None and answer.status_code == _CREATED
 
@@ -227,19 +173,19 @@ class AsyncMediaCacheClient:
             MediaCacheError: a host did not confirm.
             InvalidInputError: `key` is no key.
         """
-        ask = _Ask("DELETE", object_path(key, variant), {_NO_CONTENT, _NOT_FOUND}, self._authorization())
+        ask = Ask("DELETE", object_path(key, variant), {_NO_CONTENT, _NOT_FOUND}, self._authorization())
         answers = await asyncio.gather(
-            *(self._within(host, ask, self._deadline_ms) for host in self.hosts), return_exceptions=True
+            *(self._exchange.send(host, ask, self._deadline_ms) for host in self.hosts),
+            return_exceptions=True,
         )
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
-        return any(isinstance(answer, _Answer) and answer.status_code == _NO_CONTENT for answer in answers)
+        return any(isinstance(answer, Answer) and answer.status_code == _NO_CONTENT for answer in answers)
 
     async def aclose(self) -> None:
         """Close every connection; safe to call twice."""
-        await self._pool.aclose()
-        await self._single_use.aclose()
+        await self._exchange.aclose()
 
     async def __aenter__(self) -> AsyncMediaCacheClient:
         return self
@@ -252,7 +198,7 @@ class AsyncMediaCacheClient:
     async def _read(self, key: str, path: str, wanted: str) -> bytes | None:
         headers = {"range": wanted} if wanted else {}
         good = {_OK, _NOT_FOUND, *((_PARTIAL, _RANGE_NOT_SATISFIABLE) if wanted else ())}
-        answer = await self._from_choices(key, _Ask("GET", path, good, headers))
+        answer = await self._from_choices(key, Ask("GET", path, good, headers))
         if answer is None:
             return None
         if answer.status_code == _RANGE_NOT_SATISFIABLE:
@@ -262,7 +208,7 @@ class AsyncMediaCacheClient:
             return answer.body[int(wanted.removeprefix("bytes=").partition("-")[0]) :]
         return answer.body
 
-    async def _from_choices(self, key: str, ask: _Ask) -> _Answer | None:
+    async def _from_choices(self, key: str, ask: Ask) -> Answer | None:
         """The first answer of the key's two hosts that is not 404; None where all say so.
 
         Raises:
@@ -272,7 +218,7 @@ class AsyncMediaCacheClient:
         failure: MediaCacheUnavailableError | None = None
         for host in choices:
             try:
-                answer = await self._within(host, ask, self._deadline_ms // len(choices))
+                answer = await self._exchange.send(host, ask, self._deadline_ms // len(choices))
             except MediaCacheUnavailableError as error:
                 failure = failure or error
                 continue
@@ -282,102 +228,8 @@ class AsyncMediaCacheClient:
             raise failure
         return None
 
-    async def _within(self, host: str, ask: _Ask, deadline_ms: int) -> _Answer:
-        breaker = self._breakers.get(host)
-        if breaker is None:
-            return await self._ask(host, ask, deadline_ms)
-        ticket = breaker.admit(time.monotonic_ns())
-        if ticket is None:
-            raise MediaCacheUnavailableError(f"{host} is left alone for a while: {breaker.reason}")
-        outcome = Outcome.ABANDONED
-        try:
-            answer = await self._ask(host, ask, deadline_ms)
-            outcome = Outcome.SUCCESS
-        except MediaCacheUnavailableError:
-            outcome = Outcome.FAILURE
-            raise
-        except MediaCacheRefusedError:
-            outcome = Outcome.REFUSED
-            raise
-        else:
-            return answer
-        finally:
-            breaker.settle(ticket, outcome, time.monotonic_ns())
-
-    async def _ask(self, host: str, ask: _Ask, deadline_ms: int) -> _Answer:
-        try:
-            with anyio.fail_after(deadline_ms / 1_000):
-                answer = await self._exchange(host, ask)
-        except TimeoutError as error:
-            raise MediaCacheUnavailableError(
-                f"{host} did not answer {ask.method} within {deadline_ms} ms.",
-                remedy="Check the host's load and the network.",
-            ) from error
-        except httpx.HTTPError as error:
-            raise self._network_failure(host, error) from error
-        if answer.status_code not in ask.good:
-            raise _refusal(host, ask, answer)
-        return answer
-
-    async def _exchange(self, host: str, ask: _Ask) -> _Answer:
-        """Send and read; once more where the connection was at its end before it carried anything of this request."""
-        use = _ConnectionUse()
-        try:
-            return await self._once(self._pool, host, ask, use)
-        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            if use.opened:
-                raise
-            logger.debug("%s closed a connection that was kept; asking again", host)
-        except httpx.ConnectError as error:
-            if not use.shook_hands or _verification_error(error) is not None:
-                raise
-            logger.debug("%s closed a connection in its handshake; asking again", host)
-        return await self._once(self._single_use, host, ask, use)
-
-    async def _once(
-        self, connections: httpx.AsyncClient, host: str, ask: _Ask, use: _ConnectionUse
-    ) -> _Answer:
-        request = connections.build_request(
-            ask.method, host + ask.path, headers=dict(ask.headers), content=ask.content
-        )
-        request.extensions["trace"] = use
-        response = await connections.send(request, stream=True)
-        try:
-            body = await _collect(host, response.aiter_raw())
-        finally:
-            await response.aclose()
-        return _Answer(response.status_code, body)
-
     def _authorization(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self._token}"} if self._token else {}
-
-    def _connections(self, *, keep_alive: int) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            verify=self._context,
-            headers={"accept-encoding": "identity"},
-            limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=keep_alive,
-                keepalive_expiry=_KEEPALIVE_S,
-            ),
-            timeout=self._deadline_ms / 1_000,  # the real deadline is one scope around all of it
-            trust_env=False,  # a private host is behind no proxy
-            transport=self._transport,
-        )
-
-    def _network_failure(self, host: str, error: httpx.HTTPError) -> MediaCacheUnavailableError:
-        untrusted = _verification_error(error)
-        if untrusted is None:
-            return MediaCacheUnavailableError(
-                f"{host} cannot be reached: {str(error) or type(error).__name__}.",
-                remedy="Check the address and whether the host runs.",
-            )
-        trusted = ", ".join(f"{print_[:16]}..." for print_ in diag_of(self._tls).fingerprints)
-        return MediaCacheUntrustedError(
-            f"the certificate of {host} is not trusted: {untrusted.verify_message}; trusted are "
-            f"{trusted or 'the authorities of this machine'}.",
-            remedy="Compare with `livedub media check-tls`; set TTS_MEDIA_CACHE_CA_BUNDLE to the host's bundle.",
-        )
 
 
 def connect_media_cache(
@@ -399,37 +251,3 @@ def connect_media_cache(
         deadline_ms=settings.deadline_ms,
         breaker=breaker,
     )
-
-
-async def _collect(host: str, chunks: AsyncIterator[bytes]) -> bytes:
-    collected: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_OBJECT_BYTES:
-            raise MediaCacheUnavailableError(f"{host} answered with more than {MAX_OBJECT_BYTES} bytes")
-        collected.append(chunk)
-    return b"".join(collected)
-
-
-def _verification_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    """The reason at the bottom of what httpx and httpcore wrapped."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _refusal(host: str, ask: _Ask, answer: _Answer) -> MediaCacheError:
-    status_code = answer.status_code
-    said = answer.body[:200].decode("utf-8", "replace").strip()
-    message = f"{host} answered {ask.method} with HTTP {status_code}" + (f": {said}" if said else "") + "."
-    if status_code == 507:
-        return MediaCacheUnavailableError(message, remedy="Its disk is full: see whether the clean-up runs.")
-    if status_code >= 500 or status_code in _TRY_LATER:
-        return MediaCacheUnavailableError(message, remedy="See the host's log.")
-    if status_code in {401, 403}:
-        remedy = "Set TTS_MEDIA_CACHE_UPLOAD_TOKEN to one of the host's tokens."
-        return MediaCacheRefusedError(message, status_code=status_code, remedy=remedy)
-    return MediaCacheRefusedError(message, status_code=status_code, remedy="Is this a media cache?")
