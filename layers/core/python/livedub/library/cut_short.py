@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
 _MAX_BOXES = 10_000
+_BOX_HEADER_BYTES = 8
 _MATROSKA_SEGMENT = 0x18538067
 _FLV_TAGS = frozenset({8, 9, 18})
 """Sound, picture, data."""
@@ -51,15 +52,16 @@ def _boxes(file: BinaryIO, size_bytes: int) -> str:
     """
     position = 0
     for _ in range(_MAX_BOXES):
-        if position >= size_bytes:
+        if position + _BOX_HEADER_BYTES > size_bytes:
+            # What is too short for a box is somebody's padding.
             return ""
         file.seek(position)
-        length, kind = struct.unpack(">I4s", file.read(8))
+        length, kind = struct.unpack(">I4s", file.read(_BOX_HEADER_BYTES))
         if kind == b"moof" or length == 0:
             return ""
         if length == 1:
             (length,) = struct.unpack(">Q", file.read(8))
-        if length < 8:
+        if length < _BOX_HEADER_BYTES:
             return ""
         position += length
         if position > size_bytes:

@@ -19,8 +19,8 @@ from typing import IO
 
 from livedub.library.object_keys import ObjectInfo
 
-_RUN = 50_000
-"""Objects sorted at a time, some 20 MB."""
+_RUN = 20_000
+"""Objects sorted at a time, some 8 MB, and as many that follow; out of order, each such run takes a file of its own."""
 _BLOCK = 500
 """Objects per line of a file."""
 

@@ -118,6 +118,9 @@ def _stream(stream: Any) -> MediaStream:
 
 
 def _measures(kind: StreamKind, stream: Any, context: Any) -> dict[str, Any]:
+    if context is None:
+        # A codec that nobody here knows.
+        return {}
     if kind is StreamKind.VIDEO:
         rate = stream.average_rate
         return {
@@ -148,7 +151,7 @@ def _check_name(name: str, container: str) -> None:
 
 def _unreadable(file: BinaryIO, size_bytes: int, name: str, error: Exception) -> LibraryError:
     if begins_like_media(file, size_bytes):
-        return _truncated(name, "its index is missing")
+        return _truncated(name, "its index is missing or broken")
     why = error.strerror if isinstance(error, FFmpegError) else ""
     return _not_media(name, (why or "its headers make no sense")[:200])
 
