@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -190,12 +191,12 @@ def _work_on_runpod(options: argparse.Namespace) -> ExitCode:
 
 
 def _serve(options: argparse.Namespace, settings: StsSettings) -> ExitCode:
-    from gpu_handler.parent_death import die_with_parent  # noqa: PLC0415 - heavy, as what follows
     from gpu_handler.server import StsServer  # noqa: PLC0415
     from livedub.media_cache.consumer_settings import MediaCacheSettings  # noqa: PLC0415
+    from livedub.parent_death import die_with_parent  # noqa: PLC0415 - heavy, as what follows
 
     if options.die_with_parent:
-        die_with_parent()
+        die_with_parent(signal.SIGTERM)
     return StsServer(settings, media_cache=MediaCacheSettings.load()).run()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gpu_handler.model_packages import run
 from gpu_handler.model_registry import HubSource
-from gpu_handler.parent_death import die_with_parent
+from livedub.parent_death import die_with_parent
 
 _SECONDS_PER_MEGABYTE = 2.0
 _SHORTEST_LIMIT_S = 900.0
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     """Download; a failure is one line on stderr and exit code 1."""
     repository, revision, folder, *patterns = arguments
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent()
+    die_with_parent(signal.SIGTERM)
     from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415 - reads its variables when imported
 
     try:

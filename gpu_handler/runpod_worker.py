@@ -27,12 +27,12 @@ from gpu_handler.dispatcher import Dispatcher
 from gpu_handler.exit_codes import ExitCode
 from gpu_handler.fitness import check_fitness
 from gpu_handler.job_handler import Handler, JobHandler, refuse_all
-from gpu_handler.parent_death import die_with_parent
 from gpu_handler.pipeline import Pipeline
 from gpu_handler.server import DrainLimits
 from gpu_handler.service_metrics import ServiceMetrics
 from gpu_handler.settings import StsSettings
 from livedub.errors import ConfigurationError, MissingPrerequisiteError
+from livedub.parent_death import die_with_parent
 
 logger = logging.getLogger(__name__)
 

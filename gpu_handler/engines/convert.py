@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,8 @@ from pathlib import Path
 
 from gpu_handler.engines.ctranslate2_models import WEIGHTS_NAME
 from gpu_handler.engines.translation_models import MARIAN_FILES, MULTILINGUAL_FILES
-from gpu_handler.parent_death import die_with_parent
 from livedub.errors import LivedubError, MissingPrerequisiteError
+from livedub.parent_death import die_with_parent
 
 QUANTIZATIONS = ("int8", "float16", "float32")
 
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("target", type=Path, help="the folder to write; replaced where it exists")
     parser.add_argument("--quantization", choices=QUANTIZATIONS, default="int8")
     options = parser.parse_args(arguments)
-    die_with_parent()
+    die_with_parent(signal.SIGTERM)
     try:
         convert(options.source, options.target, options.quantization)
     except (LivedubError, OSError, ValueError) as error:

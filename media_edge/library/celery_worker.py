@@ -22,7 +22,7 @@ from livedub.library.job_kit import JobKit
 from livedub.library.job_names import RUN_JOB_TASK, SWEEP_TASK
 from livedub.library.job_sweep import sweep
 from livedub.library.library_settings import LibrarySettings
-from media_edge.worker.parentage import die_with_parent
+from livedub.parent_death import die_with_parent
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from enum import IntEnum
 from typing import Protocol
 
+from livedub.parent_death import die_with_parent
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S
 from media_edge.worker.egress import Egress
 from media_edge.worker.endpoints import Endpoint
@@ -16,7 +17,6 @@ from media_edge.worker.gst.pipeline import local_now_ns
 from media_edge.worker.gst.publisher import RtmpPublisher
 from media_edge.worker.gst.rtmp_ingest import RtmpIngest
 from media_edge.worker.ingest import IngestKeeper
-from media_edge.worker.parentage import die_with_parent
 from media_edge.worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.dubbing.event_log import EventLogFile
 from livedub.errors import ConfigurationError, InvalidInputError, MissingPrerequisiteError
 from livedub.media_cache.consumer_settings import MediaCacheSettings
+from livedub.parent_death import die_with_parent
 from livedub.supervision.paths import output_name
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S
 from livedub.timeline.origin import TimelineOrigin, TimelineStore
@@ -30,7 +31,6 @@ from media_edge.worker.exit_codes import ExitCode
 from media_edge.worker.forward_process import ForwardProcess
 from media_edge.worker.gst.pipeline import local_now_ns
 from media_edge.worker.metrics import WorkerMetrics
-from media_edge.worker.parentage import die_with_parent
 from media_edge.worker.progress import ProgressWriter
 from media_edge.worker.settings import WorkerSettings, with_hot_changes
 from media_edge.worker.side_outputs import OutputStatus

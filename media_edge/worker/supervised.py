@@ -20,12 +20,12 @@ from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.errors import InvalidInputError, LivedubError
 from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.observability import configure_logging
+from livedub.parent_death import die_with_parent
 from livedub.settings import explain
 from livedub.timeline.origin import TimelineOrigin
 from media_edge.worker.command_inbox import CommandInbox, ObjectReader
 from media_edge.worker.exit_codes import ExitCode
 from media_edge.worker.lease_watch import LeaseWatch
-from media_edge.worker.parentage import die_with_parent
 from media_edge.worker.progress import ProgressWriter
 from media_edge.worker.settings import WorkerSettings, read_settings
 from media_edge.worker.stream_worker import run_worker

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from media_edge.worker.parentage import die_with_parent
+from livedub.parent_death import die_with_parent
 
 DRAIN_S = 0.3
 wedged = threading.Event()

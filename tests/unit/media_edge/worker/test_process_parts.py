@@ -1,10 +1,9 @@
-"""The parts of the worker process that are not about media: progress, watchdog, parent, recording, metrics."""
+"""The parts of the worker process that are not about media: progress, watchdog, recording, metrics."""
 
 from __future__ import annotations
 
 import io
 import json
-import signal
 import subprocess
 import sys
 import threading
@@ -93,37 +92,6 @@ def test_a_wedged_process_ends_with_its_code_and_every_stack():
     )
     assert done.returncode == ExitCode.WEDGED
     assert "stuck_here" in done.stderr
-
-
-def test_a_child_dies_with_its_parent():
-    child = (
-        "import time; from media_edge.worker.parentage import die_with_parent\n"
-        "die_with_parent(); print('bound', flush=True); time.sleep(60)\n"
-    )
-    parent = (
-        "import subprocess, sys\n"
-        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
-        "child.stdout.readline(); print(child.pid, flush=True); sys.stdin.readline()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        pid = int(process.stdout.readline())
-        process.send_signal(signal.SIGKILL)
-        process.wait(BOUND_S)
-    end = time.monotonic() + BOUND_S
-    while _alive(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not _alive(pid)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 def test_a_recording_is_one_flv_file_even_over_two_workers(tmp_path: Path):
