@@ -16,6 +16,7 @@ from gpu_handler.engines.mock import (
 )
 from gpu_handler.settings import StsSettings
 from livedub.errors import ConfigurationError
+from livedub.sts.contract import SPEAKING_MODEL
 
 MOCK = "mock"
 
@@ -68,7 +69,7 @@ class Engines:
             "detector": self.detector.info,
             "transcriber": self.transcriber.info,
             "translator": self.translator.info,
-            "synthesizer": self.synthesizer.info,
+            SPEAKING_MODEL: self.synthesizer.info,
         }
 
 

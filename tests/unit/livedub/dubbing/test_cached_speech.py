@@ -70,7 +70,7 @@ class Voices:
     failing: dict[int, StsFailure] = field(default_factory=dict)
     changed: dict[str, Any] = field(default_factory=dict)
     """In what it says of each dub with sound."""
-    models: dict[str, str] = field(default_factory=lambda: {"tts": MODEL})
+    models: dict[str, str] = field(default_factory=lambda: {"synthesizer": MODEL})
     cancelled: list[int] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
 
@@ -188,7 +188,7 @@ async def test_cached_speech_starts_where_the_source_s_did():
     for (start_s, _), entry in zip(SPEECH, aired.fragments, strict=True):
         assert abs(entry["dub_start_ns"] / 1e9 - start_s) < 0.045
         assert entry["tempo"] == 1.0
-        assert entry["models"] == {"tts": MODEL}
+        assert entry["models"] == {"synthesizer": MODEL}
         assert entry["stage_timings"] is not None
 
 
@@ -291,7 +291,7 @@ async def test_what_the_cache_gave_is_not_stored_again():
     assert [entry["rung"] for entry in aired.fragments] == ["dub"] * 3
 
 
-@pytest.mark.parametrize("models", [{}, {"tts": "another:model"}])
+@pytest.mark.parametrize("models", [{}, {"synthesizer": "another:model"}])
 async def test_a_key_that_means_something_else_is_not_looked_up(models: dict[str, str]):
     store = stored(line("Goal!"))
     aired = await run(Voices(["Goal!"] * 3, models=models), CachePolicy(store, PATIENT))

@@ -19,7 +19,7 @@ from livedub.dubbing.exchange import read_speech
 from livedub.dubbing.fragment import DubbingFragment, Outcome
 from livedub.errors import LivedubError
 from livedub.media_cache.policy import READ_RATE_HZ, CachePolicy, SpokenLine
-from livedub.sts.contract import Audio, Dub, SpeechSpan, StsPartial, StsRequest
+from livedub.sts.contract import SPEAKING_MODEL, Audio, Dub, SpeechSpan, StsPartial, StsRequest
 from livedub.sts.slot import slot_of
 from livedub.timeline.clock import NS_PER_S
 from livedub.timeline.isochrony import TempoRange
@@ -173,7 +173,7 @@ class FragmentLines:
 
 def _line(dub: Dub, models: Mapping[str, str]) -> SpokenLine | None:
     """What the cache knows a dub's line by; None where it is to stay out of it, or STS means something else by its key."""
-    model = models.get("tts", "")
+    model = models.get(SPEAKING_MODEL, "")
     if not (dub.cache_key and dub.voice and model and dub.translated_text.strip()):
         return None
     line = SpokenLine(dub.translated_text, dub.voice, model)

@@ -34,6 +34,9 @@ MAX_FRAGMENT_MS = 30_000
 MAX_AUDIO_BASE64_BYTES = 8 * 1024 * 1024
 """The longest fragment as 48 kHz stereo PCM takes 7.7 million; RunPod's `/run` takes 10 MB in all."""
 
+SPEAKING_MODEL = "synthesizer"
+"""Where `models` names the one that speaks: a cache knows speech by it, too."""
+
 MAX_GLOSSARY_TERMS = 500
 MAX_GLOSSARY_CHARACTERS = 8_000
 """Bound of one glossary, terms and translations together: it travels with every fragment and is searched in each."""
