@@ -28,9 +28,9 @@ _BUFFER_S = 2
 
 
 def transcode(
-    job: Job, preset: Preset, source: Path, folder: Path, progress: StepProgress, settings: LibrarySettings
+    job: Job, preset: Preset, source: Path, progress: StepProgress, settings: LibrarySettings
 ) -> list[MadeFile]:
-    """Write what `preset` says below `folder`; the file of the job's own key comes last.
+    """Write what `preset` says beside `source`; the file of the job's own key comes last.
 
     Raises:
         LibraryError: what is wrong with the source, INVALID_REQUEST where preset, source and output_key do not go
@@ -47,7 +47,7 @@ def transcode(
     with open_source(source, job.source_key) as container:
         length_us = container.duration or 0
         streams = _streams(container, preset, job.source_key, settings.ffmpeg_threads)
-    made = folder / "made"
+    made = source.parent / "made"
     made.mkdir()
     arguments = [item for name, value in SAFE_SOURCE.items() for item in (f"-{name}", value)]
     arguments += ["-i", str(source), *streams, "-sn", "-dn", *_BITEXACT]

@@ -47,6 +47,10 @@ class WorkStorage(Protocol):
         """Store the file under `key`, which appears complete or not at all."""
         ...
 
+    def delete_object(self, bucket: str, key: str) -> None:
+        """Take the object away; one that is not there is no error."""
+        ...
+
 
 class JobCancelledError(LibraryError):
     """CANCELLED: the job's cancellation stopped the work.

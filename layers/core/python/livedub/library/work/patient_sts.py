@@ -1,0 +1,44 @@
+"""Asks an STS service again where a live stream would have to go on: a file can wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from livedub.dubbing.ports import SpeechToSpeech
+from livedub.sts.contract import StsPartial, StsRequest, StsResult
+from livedub.sts.errors import StsFailure
+
+logger = logging.getLogger(__name__)
+
+TRIES = 6
+_FIRST_PAUSE_S = 0.5
+
+
+class PatientSts:
+    """A service that is asked up to `TRIES` times, with pauses that double: half a minute for one that restarts."""
+
+    def __init__(
+        self, sts: SpeechToSpeech, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._sts = sts
+        self._sleep = sleep
+
+    async def process(
+        self, request: StsRequest, on_partial: Callable[[StsPartial], Awaitable[None]] | None = None
+    ) -> StsResult:
+        """As the service itself; what was heard in parts of a failed try stands, the same request has the same answer.
+
+        Raises:
+            StsFailure: every try failed, or a retry would not help.
+        """
+        for number in range(TRIES - 1):
+            try:
+                return await self._sts.process(request, on_partial)
+            except StsFailure as failure:
+                if not failure.retryable:
+                    raise
+                logger.warning("%s is asked for again: %s", request.fragment_id, failure)
+            await self._sleep(_FIRST_PAUSE_S * 2**number)
+        return await self._sts.process(request, on_partial)
