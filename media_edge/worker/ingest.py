@@ -61,11 +61,6 @@ class IngestKeeper:
         """Sessions that delivered media; it changes with the first arrivals of a new one."""
 
     @property
-    def receiving(self) -> bool:
-        """Whether the current session has delivered media."""
-        return self._delivering
-
-    @property
     def ever_received(self) -> bool:
         """Whether any session delivered media."""
         return self.sessions > 0

@@ -104,11 +104,6 @@ class Stream:
         """The rung on the air in the first language; empty before the first block."""
         return self._first.rung if self._first else ""
 
-    @property
-    def mixed_media_ns(self) -> int | None:
-        """Media time up to which blocks were mixed; None before the first."""
-        return samples_to_ns(self._first.position, PROGRAMME_RATE_HZ) if self._first else None
-
     def outputs(self, now_ns: int) -> list[OutputStatus]:
         """How each language's output is doing, the first one's first."""
         rung, egress = self.rung, self._egress
