@@ -6,14 +6,11 @@ interrupted download has so far; `.lock` serialises fetches. Each may be deleted
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gpu_handler import model_registry
@@ -23,6 +20,7 @@ from gpu_handler.hub_client import downloaded_files, fetch_from_hub
 from gpu_handler.model_packages import build_from_packages
 from gpu_handler.model_registry import Model, ModelFile, Pin, is_commit, registry
 from livedub.errors import ConfigurationError, MissingPrerequisiteError
+from livedub.file_lock import exclusive
 
 __all__ = ["fetch", "is_complete", "registry", "verify"]
 
@@ -30,7 +28,6 @@ _SCRATCH_PREFIX = ".fetching-"
 _PARTIAL = ".partial"
 _STAMP_NAME = ".complete.json"
 _LOCK_TIMEOUT_S = 5 * 3_600
-_LOCK_POLL_S = 0.1
 _DISK_RESERVE_BYTES = 256 << 20
 
 Say = Callable[[str], None]
@@ -232,23 +229,10 @@ def _clear_leftovers(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
+def _exclusive(folder: Path) -> AbstractContextManager[None]:
     """One fetch at a time per folder; a second one waits, then finds the models there."""
-    deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise MissingPrerequisiteError(
-                        f"another process has been fetching into {folder} for {_LOCK_TIMEOUT_S} s.",
-                        remedy="Stop it, then fetch again.",
-                    ) from None
-                time.sleep(_LOCK_POLL_S)
-        yield
-    finally:
-        os.close(handle)
+    busy = MissingPrerequisiteError(
+        f"another process has been fetching into {folder} for {_LOCK_TIMEOUT_S} s.",
+        remedy="Stop it, then fetch again.",
+    )
+    return exclusive(folder / ".lock", patience_s=_LOCK_TIMEOUT_S, refusal=busy, mode=0o644)

@@ -8,23 +8,21 @@ Converting needs transformers and torch, running the result does not, so it is d
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import importlib.util
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gpu_handler.engines.ctranslate2_models import WEIGHTS_NAME
 from gpu_handler.engines.translation_models import MARIAN_FILES, MULTILINGUAL_FILES
 from livedub.errors import LivedubError, MissingPrerequisiteError
+from livedub.file_lock import exclusive
 from livedub.parent_death import die_with_parent
 
 QUANTIZATIONS = ("int8", "float16", "float32")
@@ -32,7 +30,6 @@ QUANTIZATIONS = ("int8", "float16", "float32")
 _TOKENIZER_FILES = (*MARIAN_FILES, *MULTILINGUAL_FILES)
 _STAMP_NAME = "source.sha256"
 _TIMEOUT_S = 1_200
-_LOCK_POLL_S = 0.2
 
 
 def is_converted(folder: Path) -> bool:
@@ -168,34 +165,21 @@ def _digest(source: Path) -> str:
 @contextmanager
 def _exclusive(target: Path) -> Iterator[None]:
     """One conversion per target at a time; whoever comes second finds it done."""
-    deadline = time.monotonic() + _TIMEOUT_S
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(target.parent / f".{target.name}.lock", os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise MissingPrerequisiteError(
-            f"{target.parent} cannot be written to: {error.strerror}.",
-            remedy="Converted models lie beside their source: make the folder writable, or convert elsewhere.",
-        ) from error
-    try:
-        while not _locked(handle):
-            if time.monotonic() > deadline:
-                raise MissingPrerequisiteError(
-                    f"another process has been converting into {target} for {_TIMEOUT_S} s.",
-                    remedy="Stop it and start again.",
-                )
-            time.sleep(_LOCK_POLL_S)
+    lock = target.parent / f".{target.name}.lock"
+    busy = MissingPrerequisiteError(
+        f"another process has been converting into {target} for {_TIMEOUT_S} s.",
+        remedy="Stop it and start again.",
+    )
+    with ExitStack() as held:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(exclusive(lock, patience_s=_TIMEOUT_S, refusal=busy, mode=0o644))
+        except OSError as error:
+            raise MissingPrerequisiteError(
+                f"{target.parent} cannot be written to: {error.strerror}.",
+                remedy="Converted models lie beside their source: make the folder writable, or convert elsewhere.",
+            ) from error
         yield
-    finally:
-        os.close(handle)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

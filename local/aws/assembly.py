@@ -6,19 +6,18 @@ link to the latest.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from livedub.errors import LivedubError, MissingPrerequisiteError
+from livedub.file_lock import exclusive
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = "local"
@@ -31,7 +30,6 @@ _KEPT = 3
 _ATTEMPTS = 3
 _BUILD_TIMEOUT_S = 300.0
 _LOCK_TIMEOUT_S = 600.0
-_LOCK_POLL_S = 0.1
 
 
 class AssemblyError(LivedubError):
@@ -141,22 +139,12 @@ def _run(argv: list[str], cwd: Path, env: dict[str, str], doing: str) -> None:
         raise AssemblyError(f"{doing} failed with exit code {done.returncode}:\n{tail}")
 
 
-@contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    give_up_at = time.monotonic() + _LOCK_TIMEOUT_S
-    with lock.open("w") as held:
-        while True:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > give_up_at:
-                    raise AssemblyError(
-                        f"{lock} is held by another process for over {_LOCK_TIMEOUT_S:.0f} s.",
-                        remedy="See what synthesizes there (fuser shows it) and end it.",
-                    ) from error
-                time.sleep(_LOCK_POLL_S)
-        yield
+def _exclusive(lock: Path) -> AbstractContextManager[None]:
+    busy = AssemblyError(
+        f"{lock} is held by another process for over {_LOCK_TIMEOUT_S:.0f} s.",
+        remedy="See what synthesizes there (fuser shows it) and end it.",
+    )
+    return exclusive(lock, patience_s=_LOCK_TIMEOUT_S, refusal=busy, mode=0o644)
 
 
 def _link(link: Path, target: Path) -> None:

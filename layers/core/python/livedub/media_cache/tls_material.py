@@ -8,14 +8,12 @@ of that one link: no reader ever finds the certificate of one pair and the key o
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import ipaddress
 import itertools
 import os
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -29,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from livedub.errors import ConfigurationError
+from livedub.file_lock import exclusive
 
 SELF_SIGNED_DAYS = 825
 """The longest that Apple's TLS stacks take; no consumer's limit is lower."""
@@ -38,7 +37,6 @@ CLIENT_CA = "ca-for-clients.pem"
 
 _CLOCK_SLACK = timedelta(minutes=5)
 """A consumer's clock may be behind the host's."""
-_LOCK_EVERY_S = 0.05
 _LIVE = ".live"
 _PAIR = ".pair-"
 
@@ -228,36 +226,23 @@ def material_lock(folder: Path, patience_s: float = 30.0) -> Generator[None]:
     Raises:
         TlsMaterialError: another is still under way after `patience_s`, or the folder cannot be written.
     """
-    try:
-        _make_folder(folder)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        _give_away(folder, folder / ".lock")
-    except OSError as error:
-        raise TlsMaterialError(
-            f"{folder} cannot be written: {error.strerror}.",
-            remedy="Set MEDIA_TLS_CERT_HOST_PATH to a folder of this user's.",
-        ) from error
-    deadline_s = time.monotonic() + patience_s
-    while not _locked(descriptor):
-        if time.monotonic() >= deadline_s:
-            os.close(descriptor)
+    lock = folder / ".lock"
+    busy = TlsMaterialError(
+        f"TLS material in {folder} is being changed by another process.", remedy="Try again when it is done."
+    )
+    with contextlib.ExitStack() as held:
+        try:
+            _make_folder(folder)
+            # Made by root, it is the server's too.
+            os.close(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _give_away(folder, lock)
+            held.enter_context(exclusive(lock, patience_s=patience_s, refusal=busy))
+        except OSError as error:
             raise TlsMaterialError(
-                f"TLS material in {folder} is being changed by another process.",
-                remedy="Try again when it is done.",
-            )
-        time.sleep(_LOCK_EVERY_S)
-    try:
+                f"{folder} cannot be written: {error.strerror}.",
+                remedy="Set MEDIA_TLS_CERT_HOST_PATH to a folder of this user's.",
+            ) from error
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def certificate_of(
