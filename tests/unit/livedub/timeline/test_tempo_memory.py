@@ -16,9 +16,10 @@ ANYTHING = (0.8, 1.6)
 def smooth(
     memory: TempoMemory, wanted: float, number: int, now_s: float = 0.0, **bounds: tuple[float, float]
 ) -> float:
-    tempo = memory.smooth(
-        STREAM, "en", wanted, bounds=bounds.get("bounds", ANYTHING), sequence_number=number, now_s=now_s
-    )
+    """The allowed tempo nearest to `wanted`, within `bounds` even where the neighbour's tempo is outside."""
+    near = memory.allowed(STREAM, "en", sequence_number=number, now_s=now_s)
+    low, high = bounds.get("bounds", ANYTHING)
+    tempo = max(low, min(high, near.clamp(wanted)))
     memory.learn(STREAM, "en", tempo, sequence_number=number, now_s=now_s)
     return tempo
 

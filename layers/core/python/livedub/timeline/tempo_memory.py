@@ -54,30 +54,6 @@ class TempoMemory:
             return ANY_TEMPO
         return TempoRange(before.tempo / (1 + MAX_CHANGE), before.tempo * (1 + MAX_CHANGE))
 
-    def smooth(
-        self,
-        stream_key: Hashable,
-        language: str,
-        wanted: float,
-        *,
-        bounds: tuple[float, float],
-        sequence_number: int,
-        now_s: float,
-    ) -> float:
-        """The allowed tempo nearest to `wanted`, within `bounds` even where the neighbour's tempo is outside.
-
-        Args:
-            stream_key: stream and generation.
-            language: of the dub.
-            wanted: tempo of the dub on its own.
-            bounds: slowest tempo that loses no word, and the fastest that may be used.
-            sequence_number: of the fragment.
-            now_s: when the fragment arrived.
-        """
-        near = self.allowed(stream_key, language, sequence_number=sequence_number, now_s=now_s)
-        low, high = bounds
-        return max(low, min(high, near.clamp(wanted)))
-
     def learn(
         self, stream_key: Hashable, language: str, tempo: float, *, sequence_number: int, now_s: float
     ) -> None:
