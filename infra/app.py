@@ -20,7 +20,7 @@ from livedub.errors import ConfigurationError, InvalidInputError, LivedubError
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_CONTEXT = {
+CONTEXT = {
     # What the cdk command would switch on; here, so that synthesis without it gives the same assembly.
     "aws:cdk:enable-asset-metadata": True,
     "aws:cdk:enable-path-metadata": True,
@@ -38,7 +38,7 @@ def stack_name(environment: str) -> str:
 
 def build_app(config: EnvironmentConfig, *, outdir: Path | None = None) -> tuple[cdk.App, ControlPlaneStack]:
     """The app of one environment and its stack, not synthesized yet."""
-    app = cdk.App(context=_CONTEXT, analytics_reporting=False, outdir=str(outdir) if outdir else None)
+    app = cdk.App(context=CONTEXT, analytics_reporting=False, outdir=str(outdir) if outdir else None)
     sources = Sources(
         functions=ROOT / "functions",
         shared_layer=ROOT / "layers" / "core",

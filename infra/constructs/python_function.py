@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy
+from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -24,8 +25,20 @@ from livedub.supervision.function_settings import FUNCTION_SETTINGS
 HANDLER = "handler.handler"
 """Every folder's `handler.py` has a function of this name."""
 
+_DISK_MB = 512
+"""What Lambda gives without being asked."""
+
 NOT_IN_ASSETS = ["__pycache__", "*.pyc", ".*_cache", "*.md"]
 """Left out of every asset, so that running a test does not change what would be deployed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionNetwork:
+    """A network of ours that functions reach a database in."""
+
+    vpc: ec2.IVpc
+    subnets: ec2.SubnetSelection
+    security_groups: Sequence[ec2.ISecurityGroup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,7 @@ class FunctionSetup:
         values: every environment variable some function may ask for.
         policy: variables of SupervisionPolicy where this environment departs from the defaults.
         log_level: of the functions' own lines.
+        network: where they run; None: outside of any network of ours.
     """
 
     source: Path
@@ -47,6 +61,7 @@ class FunctionSetup:
     values: Mapping[str, str]
     policy: Mapping[str, str]
     log_level: str
+    network: FunctionNetwork | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +72,15 @@ class FunctionSpec:
         description: one sentence for the console.
         timeout_s: how long one call may take.
         memory_mb: also decides its share of a processor, and with it the cold start.
+        disk_mb: of /tmp.
+        environment: its variables; None takes those that FUNCTION_SETTINGS says it requires.
     """
 
     description: str
     timeout_s: int = 10
     memory_mb: int = 512
+    disk_mb: int = 512
+    environment: Mapping[str, str] | None = None
 
 
 class PythonFunction(lambda_.Function):
@@ -110,7 +129,11 @@ class PythonFunction(lambda_.Function):
             memory_size=spec.memory_mb,
             tracing=lambda_.Tracing.ACTIVE,
             reserved_concurrent_executions=reserved_concurrency,
-            environment=_environment(construct_id, setup),
+            ephemeral_storage_size=Size.mebibytes(spec.disk_mb) if spec.disk_mb != _DISK_MB else None,
+            vpc=setup.network.vpc if setup.network else None,
+            vpc_subnets=setup.network.subnets if setup.network else None,
+            security_groups=setup.network.security_groups if setup.network else None,
+            environment=_environment(construct_id, spec, setup),
         )
         acknowledge(
             self, "L1", "Every part of livedub runs on the one Python that Debian's GStreamer bindings have."
@@ -141,7 +164,17 @@ def required_variables(construct_id: str) -> frozenset[str]:
     return frozenset(variable.name for field, variable in fields if field.is_required())
 
 
-def _environment(construct_id: str, setup: FunctionSetup) -> dict[str, str]:
+def _environment(construct_id: str, spec: FunctionSpec, setup: FunctionSetup) -> dict[str, str]:
+    return {
+        **setup.policy,
+        **(_required_values(construct_id, setup) if spec.environment is None else spec.environment),
+        "POWERTOOLS_SERVICE_NAME": folder_name(construct_id),
+        "POWERTOOLS_METRICS_NAMESPACE": "livedub",
+        "POWERTOOLS_LOG_LEVEL": setup.log_level,
+    }
+
+
+def _required_values(construct_id: str, setup: FunctionSetup) -> dict[str, str]:
     required = required_variables(construct_id)
     unknown = sorted(required - set(setup.values))
     if unknown:
@@ -149,10 +182,4 @@ def _environment(construct_id: str, setup: FunctionSetup) -> dict[str, str]:
             f"function {construct_id} requires {', '.join(unknown)}, which the stack does not provide.",
             remedy="Give it a value in the stack's FunctionSetup.",
         )
-    return {
-        **setup.policy,
-        **{name: setup.values[name] for name in sorted(required)},
-        "POWERTOOLS_SERVICE_NAME": folder_name(construct_id),
-        "POWERTOOLS_METRICS_NAMESPACE": "livedub",
-        "POWERTOOLS_LOG_LEVEL": setup.log_level,
-    }
+    return {name: setup.values[name] for name in sorted(required)}

@@ -15,16 +15,22 @@ from livedub.errors import MissingPrerequisiteError
 class PythonLayers(Construct):
     """`dependencies` is what setup/build_layer.sh built; `shared` is the package livedub, as it lies there."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, dependencies: Path, shared: Path) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        dependencies: Path,
+        shared: Path,
+        contents: str = "Third-party packages of locks/functions.txt.",
+    ) -> None:
         super().__init__(scope, construct_id)
         if not (dependencies / "python").is_dir():
             raise MissingPrerequisiteError(
                 f"The layer of third-party packages is not built: {dependencies / 'python'} is missing.",
-                remedy="Run setup/build_layer.sh.",
+                remedy="Run make build.",
             )
-        self.dependencies = self._layer(
-            "Dependencies", dependencies, "Third-party packages of locks/functions.txt.", []
-        )
+        self.dependencies = self._layer("Dependencies", dependencies, contents, [])
         self.shared = self._layer("Shared", shared, "The package livedub.", NOT_IN_ASSETS)
 
     @property

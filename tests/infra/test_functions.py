@@ -22,7 +22,14 @@ from tests.infra.conftest import ROOT, Synthesized
 
 EVERY_FUNCTION = pytest.mark.parametrize("function", sorted(FUNCTIONS))
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
-OF_OTHER_STACKS = {"media_cache_cleanup", "library_api", "media_job_route", "media_job_run", "media_job_end"}
+OF_OTHER_STACKS = {
+    "media_cache_cleanup",
+    "library_api",
+    "media_job_route",
+    "media_job_run",
+    "media_job_end",
+    "media_job_sweep",
+}
 """Work on a host, a database and buckets that the control plane knows nothing of."""
 POLICY_OF_LOCAL = {"LIVEDUB_HEARTBEAT_S", "LIVEDUB_REPORT_STALE_S", "LIVEDUB_UNKNOWN_STREAMS"}
 

@@ -12,7 +12,14 @@ from tests.integration.deploy.conftest import ROOT, DeployedStack
 pytestmark = pytest.mark.slow
 
 EVENTS = sorted((ROOT / "tests/events").glob("*.json"))
-OF_OTHER_STACKS = {"media_cache_cleanup", "library_api", "media_job_route", "media_job_run", "media_job_end"}
+OF_OTHER_STACKS = {
+    "media_cache_cleanup",
+    "library_api",
+    "media_job_route",
+    "media_job_run",
+    "media_job_end",
+    "media_job_sweep",
+}
 """Functions of other stacks than the control plane's."""
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
 

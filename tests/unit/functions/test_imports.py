@@ -46,6 +46,7 @@ def test_there_is_a_handler_for_every_function_of_the_state_machine_and_the_api(
         "media_job_end",
         "media_job_route",
         "media_job_run",
+        "media_job_sweep",
         "on_publish",
         "on_unpublish",
         "reconcile_streams",

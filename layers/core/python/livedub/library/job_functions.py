@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from livedub.library.executor import Executor, executor_from
 from livedub.library.job_attempt import AttemptEnd
 from livedub.library.job_callback_client import post_callback
 from livedub.library.job_kit import JobKit
 from livedub.library.job_route import Route, route_of
+from livedub.library.job_sweep import sweep
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.types import BucketRole, Job, JobState, MediaError
@@ -77,15 +80,34 @@ def end_job(event: dict[str, Any]) -> dict[str, Any]:
     """Report the end of the job of `event` to the library's API; `error` is what the state machine caught.
 
     A job that has ended is reported as it ended. One that has not, because nobody was left to say so, has failed.
+    An EventBridge event about an execution that was cut off counts as what that machine could not say itself.
 
     Raises:
         LibraryError: the API cannot be reached, or refused.
     """
+    if "detail" in event:
+        detail = event["detail"]
+        event = {**json.loads(detail["input"]), "error": {"Error": f"the execution was {detail['status']}"}}
     job = kit().jobs.get(UUID(event["job_id"]))
     error = job.error if job.state in _ENDED else _unheard_of(event.get("error") or {})
     state = job.state if job.state in _ENDED else JobState.FAILED
     post_callback(kit().callback_url, kit().callback_secret, job, state, error)
     return {"state": state.value, "attempt": job.attempt}
+
+
+def sweep_jobs() -> dict[str, Any]:
+    """Submit every job again that waits for too long: its hint was lost. One whose execution runs is not begun twice.
+
+    Raises:
+        LibraryError: the catalogue or Step Functions cannot be reached.
+    """
+    settings = kit().settings
+    return {"given_again": sweep(kit().jobs, _executor(), pending_s=settings.pending_patience_s)}
+
+
+@functools.cache
+def _executor() -> Executor:
+    return executor_from(kit().settings)
 
 
 def _size_bytes(job: Job) -> int | None:

@@ -1,0 +1,1 @@
+"""The function media_job_sweep; see handler."""
