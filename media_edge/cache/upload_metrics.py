@@ -7,10 +7,10 @@ and 304, misses 404).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
+from livedub.served_metrics import ServedMetrics
 from media_edge.cache.blob_store import BlobStore
 
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -18,12 +18,11 @@ _SIZE_BUCKETS_BYTES = (4e3, 16e3, 40e3, 80e3, 160e3, 320e3, 640e3, 1.28e6, 2.56e
 _METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
-class UploadMetrics:
+class UploadMetrics(ServedMetrics):
     """Counters and gauges on a registry of their own; `serve` opens the endpoint."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._server: Any = None
+        super().__init__()
         self._requests = Counter(
             "media_upload_requests",
             "Requests answered, by method and status",
@@ -115,19 +114,3 @@ class UploadMetrics:
             "media_certificate_days_left", "Days until the served certificate ends", registry=self.registry
         )
         gauge.set_function(days_left)
-
-    def serve(self, host: str, port: int) -> int:
-        """Open the endpoint; returns its port.
-
-        Raises:
-            OSError: the port is taken.
-        """
-        self._server, _ = start_http_server(port, addr=host, registry=self.registry)
-        return int(self._server.server_port)
-
-    def close(self) -> None:
-        """Close the endpoint."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 from livedub.media_cache.policy_metrics import CacheCounts, PolicyCollector
+from livedub.served_metrics import ServedMetrics
 from livedub.sts.breaker import BreakerState
 
 _BREAKER_CODES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 _RTT_BUCKETS_MS = (100, 200, 400, 700, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 10_000)
 
 
-class WorkerMetrics:
+class WorkerMetrics(ServedMetrics):
     """Counters and gauges; `serve` opens the endpoint, without it they cost next to nothing."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._server: Any = None
+        super().__init__()
         self.fragments = Counter(
             "worker_audio_fragments",
             "Fragments decided, by the rung that went to air",
@@ -75,22 +75,6 @@ class WorkerMetrics:
 
     def _gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
-
-    def serve(self, host: str, port: int) -> int:
-        """Open the endpoint; returns its port.
-
-        Raises:
-            OSError: the port is taken.
-        """
-        self._server, _ = start_http_server(port, addr=host, registry=self.registry)
-        return int(self._server.server_port)
-
-    def close(self) -> None:
-        """Close the endpoint."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
 
     def observe_event(self, event: dict[str, Any]) -> None:
         """Count one line of the session's event log."""

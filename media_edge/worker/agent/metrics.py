@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
+
+from livedub.served_metrics import ServedMetrics
 
 _FIGURES = {
     "output_media_ms": "Media time sent, of each worker",
@@ -17,12 +19,11 @@ _FIGURES = {
 _START_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20)
 
 
-class AgentMetrics:
+class AgentMetrics(ServedMetrics):
     """Counters and gauges on a registry of their own; `serve` opens the endpoint."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._server: Any = None
+        super().__init__()
         self.slots = Gauge("agent_slots", "Streams this host dubs at once", registry=self.registry)
         self.used = Gauge("agent_slots_used", "Streams this host dubs now", registry=self.registry)
         self.draining = Gauge(
@@ -55,22 +56,6 @@ class AgentMetrics:
             registry=self.registry,
         )
         self._outputs: dict[str, set[str]] = {}
-
-    def serve(self, host: str, port: int) -> int:
-        """Open the endpoint; returns its port.
-
-        Raises:
-            OSError: the port is taken.
-        """
-        self._server, _ = start_http_server(port, addr=host, registry=self.registry)
-        return int(self._server.server_port)
-
-    def close(self) -> None:
-        """Close the endpoint."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
 
     def observe_worker(self, stream_id: str, event: Mapping[str, Any]) -> None:
         """Show one progress line."""
