@@ -20,10 +20,14 @@ for runtime in worker sts-cpu functions agent relay; do
   lock "$runtime" "$runtime"
 done
 lock media-cache media-cache media-cache-client cli
-lock library-worker library library-worker cli
+# Lambda's glibc 2.26 loads no PyAV after 14.2; hosts take the same one, so that both write the same bytes.
+constraints=build/library-constraints.txt
+mkdir -p build
+{ sed -n 's/^\([a-z0-9][^ ]*==[^ ]*\).*/\1/p' locks/dev.txt | grep -v '^av=='; echo "av==14.2.0"; } >"$constraints"
+compile pyproject.toml --extra library-functions --python-platform x86_64-manylinux2014 --constraint "$constraints" --output-file locks/library-functions.txt
+compile pyproject.toml --extra library --extra library-worker --extra cli --constraint "$constraints" --output-file locks/library-worker.txt
 # coqui-tts and transformers 4 need older ones of these three; torch itself, its CUDA libraries: setup/torch_environment.sh.
 constraints=build/torch-constraints.txt
-mkdir -p build
 sed -n 's/^\([a-z0-9][^ ]*==[^ ]*\).*/\1/p' locks/dev.txt | grep -vE '^(hf-xet|huggingface-hub|tokenizers)==' >"$constraints"
 cuda_packages=$(sed -n 's/^\(\(nvidia\|cuda\)-[a-z0-9-]*\|triton\|torch\)==.*/--no-emit-package \1/p' <(compile setup/sts-torch.in --no-annotate --no-header))
 # shellcheck disable=SC2086 # one word per option is meant
