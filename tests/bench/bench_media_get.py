@@ -106,8 +106,7 @@ def measure(rounds: int = 5, seconds: float = 4.0) -> dict[str, Any]:
             corpus = stored_objects(
                 media.data_dir, folder / "objects", count=OBJECTS, size_bytes=OBJECT_BYTES
             )
-            upload, upload_socket = media.children()["upload"], media.run_dir / "upload.sock"
-            ours = stack.enter_context(caddy(media, folder / "caddy", upload, upload_socket))
+            ours = stack.enter_context(caddy(media, folder / "caddy", [], media.run_dir / "upload.sock"))
             peer = stack.enter_context(nginx(folder / "nginx", media.data_dir, media.tls_path / "tls"))
             figures = in_turns(
                 rounds,

@@ -83,6 +83,17 @@ def favour(*pids: int) -> None:
                 os.setpriority(os.PRIO_PROCESS, int(task.name), _NICE)
 
 
+def hurry(*pids: int) -> None:
+    """Let processes and their children run whenever they can, as far as we may; for those that mostly wait.
+
+    Being favoured is not enough for a latency: a program that has begun is let go on for some milliseconds.
+    """
+    for pid in tree(pids):
+        with suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(10))
+
+
 def allow_many_files() -> None:
     """As many open files as the machine lets us have: a thousand connections have two ends here."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -169,6 +180,9 @@ class Load(Child):
             raise RuntimeError(said)
         favour(self.pid)
 
+    def __enter__(self) -> Load:
+        return self
+
     def go(self) -> None:
         """Let it begin."""
         stdin = _pipe(self.process.stdin)
@@ -231,6 +245,30 @@ class Corpus:
     count: int
 
 
+@contextmanager
+def volume(folder: Path, size_gb: int) -> Iterator[bool]:
+    """A fresh ext4 of its own at `folder`, as a media-cache host has; whether there is one (else just the folder).
+
+    On a file system that others use, creation is as dear as they make it: ext4 without a journal searches around every
+    inode deleted within the last minutes.
+    """
+    folder.mkdir()
+    image = folder.with_suffix(".img")
+    with image.open("wb") as file:
+        file.truncate(size_gb << 30)
+    try:
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, timeout=60)
+        subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        subprocess.run(["umount", str(folder)], check=True, timeout=60)
+        image.unlink()
+
+
 def stored_objects(data_dir: Path, listing: Path, *, count: int, size_bytes: int) -> Corpus:
     """Put objects where a host serves from, as if they had been uploaded."""
     draw = random.Random(1)
@@ -277,8 +315,8 @@ class Host:
 
 
 @contextmanager
-def caddy(host: MediaHost, folder: Path, upload: int, upload_socket: Path) -> Iterator[Host]:
-    """A second Caddy like that of a running host, which hands uploads to process `upload` on its socket.
+def caddy(host: MediaHost, folder: Path, uploads: Sequence[int], upload_socket: Path) -> Iterator[Host]:
+    """A second Caddy like that of a running host, which hands uploads to processes on another socket.
 
     The host's own has a session, and so a scheduling group, to itself. This one runs beside load and peers, as every
     other server that is measured here.
@@ -298,7 +336,7 @@ def caddy(host: MediaHost, folder: Path, upload: int, upload_socket: Path) -> It
     log = folder / "caddy.log"
     with Child(argv, env=environment, log=log) as server:
         wait_until(lambda: _listens(port), "Caddy listens", 60)
-        yield Host(f"127.0.0.1:{port}", host.tls_path / "tls" / "ca-for-clients.pem", [server.pid, upload])
+        yield Host(f"127.0.0.1:{port}", host.tls_path / "tls" / "ca-for-clients.pem", [server.pid, *uploads])
 
 
 def _listens(port: int) -> bool:
