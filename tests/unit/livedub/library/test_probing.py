@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -61,9 +61,9 @@ class Assets:
         keys = sorted(key for key in self.rows if key > after and key.startswith(prefix))
         return tuple(self.rows[key] for key in keys if key not in self.found)[:limit]
 
-    def read(self, asset: Asset, found: MediaInfo | MediaError) -> bool:
-        self.found[asset.key] = found
-        return True
+    def read_many(self, found: Sequence[tuple[Asset, MediaInfo | MediaError]]) -> frozenset[UUID]:
+        self.found |= {asset.key: what for asset, what in found}
+        return frozenset(asset.id for asset, _ in found)
 
     def mark_gone(self, bucket: BucketRole, keys: Sequence[str], *, listed_since: datetime) -> int:
         assert listed_since == NOON
@@ -140,7 +140,7 @@ def test_a_storage_that_is_down_ends_it():
     assets = Assets(storage)
     with pytest.raises(StorageUnavailableError):
         read(storage, assets)
-    assert set(assets.found) == {"a.mp4"}
+    assert assets.found == {}
 
 
 def test_more_than_a_page_is_read():
@@ -152,7 +152,7 @@ def test_more_than_a_page_is_read():
 def test_without_time_nothing_is_begun():
     storage = Storage(a_mp4=sample(".mp4"))
     assets = Assets(storage)
-    assert read(storage, assets, budget_s=0) == ReadResult()
+    assert read(storage, assets, budget_s=0) == ReadResult(left=1)
     assert assets.found == {}
 
 

@@ -108,11 +108,21 @@ RETURNING true
 """
 
 _READ = """
-UPDATE media_assets SET
-    status = %(status)s, container = %(container)s, duration_ms = %(duration_ms)s, streams = %(streams)s,
-    error = %(error)s, updated_at = now()
-WHERE id = %(id)s AND etag = %(etag)s AND status <> 'GONE'
-RETURNING true
+WITH found AS (
+    SELECT * FROM unnest(
+        %(ids)s::uuid[], %(etags)s::text[], %(containers)s::text[], %(durations)s::bigint[], %(streams)s::jsonb[],
+        %(errors)s::jsonb[]
+    ) AS found (id, etag, container, duration_ms, streams, error)
+), held AS (
+    SELECT key, known.bucket, found.* FROM media_assets AS known JOIN found ON known.id = found.id
+    WHERE known.etag = found.etag AND known.status <> 'GONE' ORDER BY bucket, key FOR UPDATE OF known
+)
+UPDATE media_assets AS known SET
+    status = CASE WHEN held.error IS NULL THEN 'READY' ELSE 'UNREADABLE' END,
+    container = held.container, duration_ms = held.duration_ms, streams = held.streams, error = held.error,
+    updated_at = now()
+FROM held WHERE known.bucket = held.bucket AND known.key = held.key
+RETURNING known.id
 """
 
 
@@ -215,21 +225,25 @@ class PostgresAssets:
         Raises:
             LibraryError: CATALOGUE_DOWN.
         """
-        info = found if isinstance(found, MediaInfo) else MediaInfo(container="")
-        failed = found if isinstance(found, MediaError) else None
-        row = self._database.row(
-            _READ,
-            {
-                "id": asset.id,
-                "etag": asset.etag,
-                "status": (AssetStatus.UNREADABLE if failed else AssetStatus.READY).value,
-                "container": info.container,
-                "duration_ms": info.duration_ms,
-                "streams": Jsonb([stream.model_dump(mode="json") for stream in info.streams]),
-                "error": failed and Jsonb(failed.model_dump(mode="json")),
-            },
-        )
-        return row is not None
+        return asset.id in self.read_many([(asset, found)])
+
+    def read_many(self, found: Sequence[tuple[Asset, MediaInfo | MediaError]]) -> frozenset[UUID]:
+        """As `read`, of several at once; gives the ids of those whose content is still that.
+
+        Raises:
+            LibraryError: CATALOGUE_DOWN.
+        """
+        infos = [what if isinstance(what, MediaInfo) else MediaInfo(container="") for _, what in found]
+        errors = [_packed(what) if isinstance(what, MediaError) else None for _, what in found]
+        parameters = {
+            "ids": [asset.id for asset, _ in found],
+            "etags": [asset.etag for asset, _ in found],
+            "containers": [info.container for info in infos],
+            "durations": [info.duration_ms for info in infos],
+            "streams": [Jsonb([stream.model_dump(mode="json") for stream in info.streams]) for info in infos],
+            "errors": errors,
+        }
+        return frozenset(asset_id for (asset_id,) in self._database.rows(_READ, parameters))
 
     def unread(
         self, bucket: BucketRole, *, prefix: str = "", after: str = "", limit: int = 100
@@ -290,6 +304,10 @@ class PostgresAssets:
             "listed_since": listed_since,
         }
         return [key for (key,) in self._database.rows(_ENTER, parameters)]
+
+
+def _packed(error: MediaError) -> Jsonb:
+    return Jsonb(error.model_dump(mode="json"))
 
 
 def _asset(row: tuple[Any, ...]) -> Asset:

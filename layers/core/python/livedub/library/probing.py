@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from typing import Protocol
+from uuid import UUID
 
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.object_keys import ObjectInfo
@@ -20,8 +20,9 @@ from livedub.library.types import Asset, BucketRole, MediaError, MediaInfo
 
 logger = logging.getLogger(__name__)
 
-_PAGE = 100
-_THREADS = 4
+_PAGE = 64
+"""Assets read at a time; what they are is written in one go."""
+_THREADS = 8
 """Reading waits for the storage most of the time."""
 
 _FAULTS_OF_THE_FILE = frozenset(
@@ -71,8 +72,8 @@ class UnreadAssets(Protocol):
         """Assets whose content nobody has read, behind a key."""
         ...
 
-    def read(self, asset: Asset, found: MediaInfo | MediaError) -> bool:
-        """Enter what reading an asset's content told; False where the content is another by now."""
+    def read_many(self, found: Sequence[tuple[Asset, MediaInfo | MediaError]]) -> frozenset[UUID]:
+        """Enter what reading assets' contents told; gives the ids of those whose content is still that."""
         ...
 
     def mark_gone(self, bucket: BucketRole, keys: Sequence[str], *, listed_since: datetime) -> int:
@@ -84,12 +85,6 @@ class UnreadAssets(Protocol):
         ...
 
 
-class _Fate(Enum):
-    READY = "ready"
-    UNREADABLE = "unreadable"
-    LEFT = "left"
-
-
 @dataclass(frozen=True, slots=True)
 class ReadResult:
     """How many assets turned out to be media, or something else, and how many could not be read now.
@@ -97,7 +92,7 @@ class ReadResult:
     Attributes:
         ready: media.
         unreadable: no media, or broken; the asset says what.
-        left: changed or gone while they were read, or the storage refused; a later scan sees to them.
+        left: changed or gone meanwhile, the storage refused, or the time was up; a later scan sees to them.
     """
 
     ready: int = 0
@@ -131,18 +126,26 @@ def read_assets(
     """
     reader = _Reader(storage, assets, bucket_name, assets.moment())
     until_s = None if budget_s is None else time.monotonic() + budget_s
-    fates = dict.fromkeys(_Fate, 0)
+    ready = unreadable = left = 0
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="read-assets") as pool:
         for page in _pages(assets, bucket, prefix):
-            for start in range(0, len(page), _THREADS):
-                if until_s is not None and time.monotonic() >= until_s:
-                    return _result(fates)
-                batch = page[start : start + _THREADS]
-                for asset, fate in zip(batch, pool.map(reader.read, batch), strict=True):
-                    fates[fate] += 1
-                    if on_read is not None:
-                        on_read(asset)
-    return _result(fates)
+            begun = [(asset, pool.submit(reader.read, asset, until_s)) for asset in page]
+            try:
+                found = [(asset, verdict) for asset, reading in begun if (verdict := reading.result())]
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+            kept = assets.read_many(found) if found else frozenset[UUID]()
+            broken = sum(isinstance(verdict, MediaError) and asset.id in kept for asset, verdict in found)
+            ready += len(kept) - broken
+            unreadable += broken
+            left += len(page) - len(kept)
+            if on_read is not None:
+                for asset, _ in begun:
+                    on_read(asset)
+            if until_s is not None and time.monotonic() >= until_s:
+                break
+    return ReadResult(ready, unreadable, left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +155,15 @@ class _Reader:
     bucket_name: str
     since: datetime
 
-    def read(self, asset: Asset) -> _Fate:
+    def read(self, asset: Asset, until_s: float | None) -> MediaInfo | MediaError | None:
+        """What an asset is; None where that cannot be told now."""
+        if until_s is not None and time.monotonic() >= until_s:
+            return None
+        file = RangeFile(lambda start, end: self._fetch(asset, start, end), asset.size_bytes)
         try:
-            file = RangeFile(lambda start, end: self._fetch(asset, start, end), asset.size_bytes)
-            found = probe(file, asset.size_bytes, asset.key)
+            return probe(file, asset.size_bytes, asset.key)
         except LibraryError as error:
             return self._failed(asset, error)
-        return _Fate.READY if self.assets.read(asset, found) else _Fate.LEFT
 
     def _fetch(self, asset: Asset, start: int, end: int) -> bytes:
         with self.storage.open_range(self.bucket_name, asset.key, start, end) as opened:
@@ -168,16 +173,16 @@ class _Reader:
                 )
             return opened.read_all()
 
-    def _failed(self, asset: Asset, error: LibraryError) -> _Fate:
+    def _failed(self, asset: Asset, error: LibraryError) -> MediaError | None:
         if error.code in _ENDS_ALL:
             raise error
         if error.code in _FAULTS_OF_THE_FILE:
-            return _Fate.UNREADABLE if self.assets.read(asset, MediaError.of(error)) else _Fate.LEFT
+            return MediaError.of(error)
         if error.code is LibraryErrorCode.NO_SUCH_KEY:
             self.assets.mark_gone(asset.bucket, [asset.key], listed_since=self.since)
         else:
             logger.warning("%s was not read: %s", asset.key, error)
-        return _Fate.LEFT
+        return None
 
 
 def _pages(assets: UnreadAssets, bucket: BucketRole, prefix: str) -> Generator[tuple[Asset, ...]]:
@@ -188,7 +193,3 @@ def _pages(assets: UnreadAssets, bucket: BucketRole, prefix: str) -> Generator[t
             return
         yield page
         after = page[-1].key
-
-
-def _result(fates: dict[_Fate, int]) -> ReadResult:
-    return ReadResult(fates[_Fate.READY], fates[_Fate.UNREADABLE], fates[_Fate.LEFT])

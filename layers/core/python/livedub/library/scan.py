@@ -113,7 +113,7 @@ def scan_bucket(
     check_prefix(prefix)
     scan = _Scan(assets, bucket, assets.moment())
     listed = storage.list_objects(bucket_name, prefix, MEDIA_EXTENSIONS)
-    ordered = in_key_order(_usable(_telling(listed, on_listed)), folder=work_dir)
+    ordered = in_key_order(_telling(listed, on_listed), folder=work_dir)
     for verdict, what in compare(ordered, _rows(assets, bucket, prefix)):
         scan.add(verdict, what)
     result = scan.finish()
@@ -148,13 +148,18 @@ class _Scan:
     def add(self, verdict: Verdict, what: ObjectInfo | str) -> None:
         if isinstance(what, str):
             self.leaving.append(what)
+        elif verdict is Verdict.NEW:
+            # What is known already was looked at when it was new.
+            if not _usable(what.key):
+                return
+            self.new_keys.add(what.key)
+            self.entering.append(what)
+            self.found += 1
         else:
             self.found += 1
             if verdict is Verdict.SAME:
                 return
             self.entering.append(what)
-            if verdict is Verdict.NEW:
-                self.new_keys.add(what.key)
         if max(len(self.entering), len(self.leaving)) >= _WRITE:
             self._write()
 
@@ -203,12 +208,11 @@ def _telling(objects: Iterable[ObjectInfo], on_listed: OnScan | None) -> Generat
         on_listed(count)
 
 
-def _usable(objects: Iterable[ObjectInfo]) -> Generator[ObjectInfo]:
-    """Without keys that our rules refuse: whoever has put them there used another program."""
-    for one in objects:
-        try:
-            check_key(one.key)
-        except BadKeyError as error:
-            logger.warning("passed over: %s", error)
-            continue
-        yield one
+def _usable(key: str) -> bool:
+    """Whether our rules allow the key; whoever has put one there that they refuse used another program."""
+    try:
+        check_key(key)
+    except BadKeyError as error:
+        logger.warning("passed over: %s", error)
+        return False
+    return True
