@@ -20,7 +20,7 @@ from constructs import Construct
 from infra.config import EnvironmentConfig
 from infra.constructs.acknowledged import acknowledge
 from infra.constructs.control_api import ControlApi
-from infra.constructs.media_buckets import MediaBuckets
+from infra.constructs.media_buckets import PARTS_PREFIX, MediaBuckets
 from infra.constructs.media_job_triggers import MediaJobTriggers
 from infra.constructs.media_jobs import MediaJobs, MediaWorkQueue
 from infra.constructs.python_function import FunctionNetwork, FunctionSetup, FunctionSpec, PythonFunction
@@ -231,6 +231,10 @@ class MediaLibraryStack(Stack):
         route = self.functions["MediaJobRoute"]
         _allow(route, _READ, f"{media_in.bucket_arn}/*")
         _allow(route, _BUCKET, media_in.bucket_arn)
+        # Parts of a dub that was given up.
+        end = self.functions["MediaJobEnd"]
+        _allow(end, ("s3:DeleteObject",), f"{media_out.bucket_arn}/{PARTS_PREFIX}*")
+        _allow(end, ("s3:ListBucket",), media_out.bucket_arn)
         self._acknowledge()
 
     def _host_policy(self) -> iam.ManagedPolicy:
@@ -270,6 +274,11 @@ class MediaLibraryStack(Stack):
                     f"IAM5[Resource::<{_logical_id(self, bucket)}.Arn>/*]",
                     "Every file of the library's own buckets.",
                 )
+        acknowledge(
+            self.functions["MediaJobEnd"].own_role,
+            f"IAM5[Resource::<{_logical_id(self, self.buckets.media_out)}.Arn>/{PARTS_PREFIX}*]",
+            "Every part of every job.",
+        )
         region = "<AWS::Region>" if Token.is_unresolved(self.region) else self.region
         account = "<AWS::AccountId>" if Token.is_unresolved(self.account) else self.account
         for role in (self.functions["LibraryApi"].own_role, self.jobs.machine.role):

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from livedub.library.job_kit import JobKit
+from livedub.library.job_names import parts_prefix
 from livedub.library.job_steps import dub_one_range, join_job, split_job, whole_job_end
 from livedub.library.types import Job, JobOutput
+from livedub.library.work.dub_fan_out import DubPlan, DubRange, dub_range, join_parts, plan_dub
 from livedub.library.work.work_ports import JobProgress
 from livedub.library.work_item import StepEnd, WorkItem, WorkStep
 
@@ -36,8 +38,6 @@ def _whole(item: WorkItem, kit: JobKit, delivery: str, beat: Beat) -> StepEnd:
 
 
 def _split(item: WorkItem, kit: JobKit, delivery: str, beat: Beat) -> StepEnd:
-    from livedub.library.work.dub_fan_out import plan_dub  # noqa: PLC0415 - brings NumPy and PyAV
-
     def plan_of(job: Job, progress: JobProgress) -> dict[str, Any]:
         return plan_dub(job, kit.storage, progress, kit.settings).model_dump(mode="json")
 
@@ -45,27 +45,26 @@ def _split(item: WorkItem, kit: JobKit, delivery: str, beat: Beat) -> StepEnd:
 
 
 def _range(item: WorkItem, kit: JobKit, _delivery: str, beat: Beat) -> StepEnd:
-    from livedub.library.work.dub_fan_out import DubRange, dub_range  # noqa: PLC0415 - see _split
-
     wanted = DubRange.model_validate(item.dub_range)
 
     def dub(job: Job, progress: JobProgress) -> float:
         dub_range(job, wanted, kit.storage, progress, kit.settings)
-        parts = kit.storage.list_objects(kit.settings.bucket_out, f".parts/{job.id}/")
+        parts = kit.storage.list_objects(kit.settings.bucket_out, parts_prefix(job.id))
         return min(1.0, sum(1 for _ in parts) / max(1, item.range_count))
 
     return dub_one_range(item.job_id, item.attempt, dub, kit.jobs, kit.patience, beat)
 
 
 def _join(item: WorkItem, kit: JobKit, _delivery: str, beat: Beat) -> StepEnd:
-    from livedub.library.work.dub_fan_out import DubPlan, join_parts  # noqa: PLC0415 - see _split
-
     plan = DubPlan.model_validate(item.plan)
 
     def join(job: Job, progress: JobProgress) -> Sequence[JobOutput]:
         return join_parts(job, plan, kit.storage, progress, kit.settings)
 
-    return join_job(item.job_id, item.attempt, join, kit.jobs, kit.patience, beat)
+    end = join_job(item.job_id, item.attempt, join, kit.jobs, kit.patience, beat)
+    # Only now: a host that takes over from a dead one needs them.
+    kit.storage.delete_prefix(kit.settings.bucket_out, parts_prefix(item.job_id))
+    return end
 
 
 _STEPS: Mapping[WorkStep, _Step] = {

@@ -12,11 +12,12 @@ from livedub.library.executor import Executor, executor_from
 from livedub.library.job_attempt import AttemptEnd
 from livedub.library.job_callback_client import post_callback
 from livedub.library.job_kit import JobKit
+from livedub.library.job_names import parts_prefix
 from livedub.library.job_route import Route, route_of
 from livedub.library.job_sweep import sweep
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.library_settings import LibrarySettings
-from livedub.library.types import BucketRole, Job, JobState, MediaError
+from livedub.library.types import BucketRole, Job, JobKind, JobState, MediaError
 
 _RESERVE_S = 20.0
 """Of a function's time: for saying in the catalogue that a host is to take over."""
@@ -91,6 +92,8 @@ def end_job(event: dict[str, Any]) -> dict[str, Any]:
     job = kit().jobs.get(UUID(event["job_id"]))
     error = job.error if job.state in _ENDED else _unheard_of(event.get("error") or {})
     state = job.state if job.state in _ENDED else JobState.FAILED
+    if job.kind is JobKind.DUB:
+        kit().storage.delete_prefix(kit().settings.bucket_out, parts_prefix(job.id))
     post_callback(kit().callback_url, kit().callback_secret, job, state, error)
     return {"state": state.value, "attempt": job.attempt}
 

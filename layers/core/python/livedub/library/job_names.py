@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from livedub.library.types import Job
 
 CELERY_QUEUE = "livedub-jobs"
@@ -15,3 +17,8 @@ def submission_name(job: Job) -> str:
     At most 80 of the characters that Step Functions allows.
     """
     return f"{job.id}-{job.submission}"
+
+
+def parts_prefix(job_id: UUID) -> str:
+    """What the keys of a dub's parts begin with; `work.dub_fan_out` writes them."""
+    return f".parts/{job_id}/"
