@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
+from livedub.library.api import wiring
 from livedub.library.api.callback_auth import callback_path, sign_callback
 from livedub.library.api.wiring import ConnectedParts
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
@@ -68,10 +69,25 @@ class Answer:
 class LibraryRig:
     """Asks the handler as API Gateway does."""
 
-    def __init__(self, parts: ConnectedParts, queue: ListedQueue, s3: Any) -> None:
-        self.parts = parts
-        self.queue = queue
+    parts: ConnectedParts
+    queue: ListedQueue
+
+    def __init__(self, s3: Any) -> None:
         self.s3 = s3
+        self.begin_anew()
+
+    def begin_anew(self, *, migrate: bool = True) -> None:
+        """As a process that has just started, on the same catalogue."""
+        wiring.forget()
+        self.parts = wiring._parts()
+        if migrate:
+            self.parts.catalogue.database.migrate()
+        self.watch_queue()
+
+    def watch_queue(self) -> None:
+        """Take an empty queue."""
+        self.queue = ListedQueue()
+        self.parts.__dict__["_queue"] = self.queue
 
     def ask(
         self,

@@ -16,9 +16,9 @@ def nested(depth: int) -> str:
     return "{ a " * depth + "}" * depth
 
 
-def code_of(query: str) -> LibraryErrorCode | None:
+def code_of(query: str, name: str | None = None) -> LibraryErrorCode | None:
     try:
-        check_query(query)
+        check_query(query, name)
     except LibraryError as error:
         return error.code
     return None
@@ -41,7 +41,24 @@ def test_aliases_fragments_and_mutations_hide_no_depth(depth: int):
 
 def test_the_deepest_of_several_operations_counts():
     query = "query a { a } query b " + nested(MAX_DEPTH + 1)
-    assert code_of(query) is LibraryErrorCode.QUERY_TOO_DEEP
+    assert code_of(query, "a") is LibraryErrorCode.QUERY_TOO_DEEP
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "served"),
+    [
+        ("{ a }", None, True),
+        ("query one { a }", None, True),
+        ("query one { a } query two { a }", "two", True),
+        ("query one { a } query two { a }", None, False),
+        ("query one { a }", "two", False),
+        ("{ a }", "one", False),
+        ("fragment f on Query { a }", None, False),
+        ("type Query { a: Int }", None, False),
+    ],
+)
+def test_one_operation_is_meant(query: str, name: str | None, served: bool):
+    assert code_of(query, name) is (None if served else LibraryErrorCode.INVALID_REQUEST)
 
 
 def test_tools_may_ask_for_the_whole_schema():

@@ -30,6 +30,8 @@ def respond(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         body = _body(request)
         _let_in(request, body)
+        if body:
+            event = _as_json(event, request.headers.get("content-type", ""), body)
     except Exception as error:  # noqa: BLE001 - logged there; nobody passes
         status, answer = refused(error)
         return {
@@ -90,6 +92,21 @@ def _body(request: APIGatewayProxyEventV2) -> bytes:
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
     return body
+
+
+def _as_json(event: dict[str, Any], content_type: str, body: bytes) -> dict[str, Any]:
+    """The event with a content type that the resolver knows.
+
+    Every body that any route takes is a JSON object; the resolver would also take forms, and lists for their first item.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in ("", JSON) or body.lstrip()[:1] != b"{":
+        raise LibraryError(
+            LibraryErrorCode.INVALID_REQUEST,
+            "The body is no JSON object.",
+            "Send one, with Content-Type: application/json.",
+        )
+    return {**event, "headers": {**event.get("headers", {}), "content-type": JSON}}
 
 
 def _too_large() -> LibraryError:

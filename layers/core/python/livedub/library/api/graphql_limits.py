@@ -49,13 +49,15 @@ class _Extent:
     fields: int = 0
 
 
-def check_query(query: str) -> None:
+def check_query(query: str, operation_name: str | None = None) -> None:
     """Return where the query may be looked at more closely.
 
     Raises:
-        LibraryError: INVALID_REQUEST (its syntax), QUERY_TOO_LARGE or QUERY_TOO_DEEP.
+        LibraryError: INVALID_REQUEST (its syntax, or it has no such operation), QUERY_TOO_LARGE or QUERY_TOO_DEEP.
     """
-    for extent in _extents(_parsed(query)):
+    document = _parsed(query)
+    _check_operation(document, operation_name)
+    for extent in _extents(document):
         if extent.fields > MAX_FIELDS:
             raise LibraryError(
                 LibraryErrorCode.QUERY_TOO_LARGE,
@@ -71,6 +73,27 @@ def _parsed(query: str) -> DocumentNode:
         return parse(query, no_location=True, max_tokens=MAX_TOKENS)
     except GraphQLSyntaxError as error:
         raise _unreadable(error.message) from None
+
+
+def _check_operation(document: DocumentNode, name: str | None) -> None:
+    names = [
+        node.name.value if node.name else None
+        for node in document.definitions
+        if isinstance(node, OperationDefinitionNode)
+    ]
+    if name in names or (name is None and len(names) == 1):
+        return
+    if name is None and names:
+        problem, remedy = (
+            f"The query has {len(names)} operations.",
+            "Send operationName, or a query of its own.",
+        )
+    else:
+        problem, remedy = (
+            "The query has no such operation.",
+            "Send a query or mutation, with its own name or none.",
+        )
+    raise LibraryError(LibraryErrorCode.INVALID_REQUEST, problem, remedy)
 
 
 def _unreadable(reason: str) -> LibraryError:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import Info
 
@@ -48,7 +49,7 @@ from livedub.library.types import (
 )
 
 if TYPE_CHECKING:
-    from graphql import ExecutionContext, GraphQLError
+    from strawberry.types import ExecutionContext
 
     from livedub.library.api.service import LibraryService
 
@@ -224,7 +225,7 @@ def sdl() -> str:
 def execute(request: GraphqlRequest, library: LibraryService) -> GraphqlAnswer:
     """Run one query or mutation."""
     try:
-        check_query(request.query)
+        check_query(request.query, request.operationName)
     except Exception as error:  # noqa: BLE001 - told in GraphQL's way
         return GraphqlAnswer(errors=[_told(error)])
     result = schema().execute_sync(
@@ -239,7 +240,7 @@ def execute(request: GraphqlRequest, library: LibraryService) -> GraphqlAnswer:
 
 def _of_graphql(error: GraphQLError) -> dict[str, Any]:
     where = {name: value for name, value in error.formatted.items() if name in ("path", "locations")}
-    if error.original_error is None:
+    if error.original_error is None or isinstance(error.original_error, GraphQLError):
         # GraphQL itself refused: a field that is not there, an argument of the wrong type.
         return {
             "message": error.message[:500],

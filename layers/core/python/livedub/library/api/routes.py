@@ -350,7 +350,7 @@ def put_preset(name: _PresetPath, preset: Annotated[Preset, Body()]) -> Response
 def delete_preset(name: _PresetPath) -> Response[str]:
     """Jobs keep the preset that they were made with."""
     _library().delete_preset(name)
-    return Response(status_code=204, headers=dict(HEADERS))
+    return Response(status_code=204, body="", headers=dict(HEADERS))
 
 
 @app.get(
@@ -416,7 +416,11 @@ def no_such_route(_error: Exception) -> Response[str]:
 @app.exception_handler(RequestValidationError)
 def malformed(error: RequestValidationError) -> Response[str]:
     """The request is not what the document says."""
-    return json_answer(*refused(malformed_request(error.errors())))
+    items = error.errors()
+    if any(item["loc"][:1] == ("response",) for item in items):
+        # It was not the request: what a route made is not what it promises.
+        return json_answer(*refused(error))
+    return json_answer(*refused(malformed_request(items)))
 
 
 @app.exception_handler(Exception)
