@@ -17,7 +17,7 @@ from gpu_handler.stream_tempos import StreamTempos
 from livedub.audio.fit import plan_tempo
 from livedub.audio.resample import resample
 from livedub.media_cache.policy import SpokenLine
-from livedub.sts.contract import Dub, ErrorCode, Stage
+from livedub.sts.contract import KEY_START_LENGTH, Dub, ErrorCode, Stage
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Speaker:
         laid_in = found = await self._find(task, wording, line)
         if laid_in is None:
             # What is to be kept is spoken at natural pace, and stretched where the fragment asks for more.
-            speed = 1.0 if self._cache.wants(line) else plan.tts_speed
+            speed = 1.0 if self._cache.wants(line) or _is_wanted(task, line) else plan.tts_speed
             laid_in = await self._render(task, wording, speed, line)
         self._tempos.learn(task, laid_in.tempo)
         return Dub(
@@ -70,6 +70,7 @@ class Speaker:
             cache_key=line.key if line else "",
             voice=task.voice,
             natural=laid_in.natural if line is not None and found is None else None,
+            natural_audio=laid_in.natural_audio,
         )
 
     async def _find(self, task: LanguageJob, wording: Wording, line: SpokenLine | None) -> LaidIn | None:
@@ -80,7 +81,7 @@ class Speaker:
         if speech is None:
             return None
         task.to_tts.over()
-        laid_in = await self._fit(task, wording, speech)
+        laid_in = await self._fit(task, wording, speech, wanted=False)
         if laid_in.verdict.fine:
             return laid_in
         log.warning(
@@ -100,7 +101,7 @@ class Speaker:
                 rest_ns=self._stages.fit.least_ns(),
                 approach=task.to_tts,
             )
-            laid_in = await self._fit(task, wording, speech)
+            laid_in = await self._fit(task, wording, speech, wanted=_is_wanted(task, line))
             if laid_in.verdict.fine:
                 misheard = await self._misheard(task, wording.text, speech)
                 if not misheard:
@@ -117,7 +118,7 @@ class Speaker:
             retryable=False,
         )
 
-    async def _fit(self, task: LanguageJob, wording: Wording, speech: Speech) -> LaidIn:
+    async def _fit(self, task: LanguageJob, wording: Wording, speech: Speech, *, wanted: bool) -> LaidIn:
         spoken = Spoken(
             speech,
             wording.text,
@@ -125,6 +126,7 @@ class Speaker:
             task.heard.slot,
             self._tempos.near(task),
             task.job.request.audio.format,
+            wanted,
         )
         return await self._stages.fit.run(task.job, spoken)
 
@@ -136,3 +138,9 @@ class Speaker:
         heard = await self._stages.asr.run(task.job, Utterance(samples, task.language))
         alike = similarity(text, heard.text)
         return "" if alike >= _LEAST_ALIKE else f"heard as {heard.text!r} ({alike:.2f} alike)"
+
+
+def _is_wanted(task: LanguageJob, line: SpokenLine | None) -> bool:
+    """Whether the caller would keep a line's speech."""
+    wanted = task.job.request.config.wanted_speech
+    return bool(wanted) and line is not None and line.key[:KEY_START_LENGTH] in wanted

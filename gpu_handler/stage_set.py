@@ -15,10 +15,10 @@ from gpu_handler.quality.speech_check import SpeechFault, SpeechVerdict, check_s
 from gpu_handler.stage_errors import StageError, stage_error
 from gpu_handler.stages import Stage, StageCounts
 from livedub.audio.codec import encode_audio
-from livedub.audio.fit import FittedDub, fit
+from livedub.audio.fit import FittedDub, fit, trim_silence
 from livedub.audio.resample import fit_length
 from livedub.errors import InvalidInputError
-from livedub.sts.contract import Audio, AudioFormat, ErrorCode, SpeechSpan
+from livedub.sts.contract import MAX_FRAGMENT_MS, Audio, AudioFormat, ErrorCode, SpeechSpan
 from livedub.sts.contract import Stage as StageName
 from livedub.timeline.clock import NS_PER_MS, ns_to_samples
 from livedub.timeline.isochrony import TempoRange
@@ -44,7 +44,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What is to be checked and laid into its fragment."""
+    """What is to be checked and laid into its fragment; `wanted` where its caller would keep it as it was spoken."""
 
     speech: Speech
     text: str
@@ -52,16 +52,18 @@ class Spoken:
     slot: Slot
     neighbours: TempoRange
     audio_format: AudioFormat
+    wanted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LaidIn:
-    """A finished dub, or why its speech cannot be used; `natural` as in the contract's `Dub`."""
+    """A finished dub, or why its speech cannot be used; `natural` and `natural_audio` as in the contract's `Dub`."""
 
     verdict: SpeechVerdict
     tempo: float = 1.0
     audio: Audio | None = None
     natural: SpeechSpan | None = None
+    natural_audio: Audio | None = None
 
 
 class StageSet:
@@ -163,7 +165,9 @@ def _lay_in(spoken: Spoken) -> LaidIn:
         return LaidIn(verdict)
     fitted = _fitted(spoken)
     audio = encode_audio(fitted.samples, fitted.sample_rate_hz, spoken.audio_format)
-    return LaidIn(verdict, fitted.tempo, audio, _natural(spoken.speech, fitted))
+    natural = _natural(spoken.speech, fitted)
+    apart = _spoken_audio(spoken) if spoken.wanted and natural is None else None
+    return LaidIn(verdict, fitted.tempo, audio, natural, apart)
 
 
 def _fitted(spoken: Spoken) -> FittedDub:
@@ -181,6 +185,15 @@ def _natural(speech: Speech, fitted: FittedDub) -> SpeechSpan | None:
     first, end = fitted.as_spoken
     rate_hz = fitted.sample_rate_hz
     return SpeechSpan(start_ms=first * 1_000 // rate_hz, end_ms=-(-end * 1_000 // rate_hz))
+
+
+def _spoken_audio(spoken: Spoken) -> Audio | None:
+    speech = spoken.speech
+    samples = trim_silence(speech.samples, speech.sample_rate_hz)
+    longest = MAX_FRAGMENT_MS * speech.sample_rate_hz // 1_000
+    if not speech.natural or not 0 < len(samples) <= longest:
+        return None
+    return encode_audio(samples, speech.sample_rate_hz, spoken.audio_format)
 
 
 def _check(spoken: Spoken) -> SpeechVerdict:

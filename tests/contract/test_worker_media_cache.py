@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 
 from gpu_handler.pipeline import Pipeline
+from livedub.audio.pcm import Samples
 from livedub.dubbing.session import DubbingSession
 from livedub.dubbing.virtual import VirtualClock, dub_tracks
 from livedub.media_cache.policy import READ_RATE_HZ, CachePolicy, PolicyConfig
@@ -30,6 +31,11 @@ ENGLISH = "good evening everyone"
 FRENCH = "buenas noches a todos [es-fr]"
 
 
+def tone(milliseconds: int) -> Samples:
+    n = np.arange(READ_RATE_HZ * milliseconds // 1_000)
+    return (0.3 * np.sin(n * 0.05)).astype(np.float32)
+
+
 @dataclass
 class Scene:
     """Everything between a programme and what airs."""
@@ -39,8 +45,7 @@ class Scene:
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        speech = (0.3 * np.sin(np.arange(READ_RATE_HZ) * 0.05)).astype(np.float32)
-        self.fakes.synthesizer.say = lambda _: speech
+        self.fakes.synthesizer.say = lambda _: tone(1_000)
         self.policy = CachePolicy(self.store, PolicyConfig(lookup_ms=30_000))
 
     @asynccontextmanager
@@ -102,6 +107,24 @@ async def test_a_hit_airs_while_the_voice_is_busy_and_the_service_is_told_to_sto
             voice_may_go_on.set()
     finally:
         voice_may_go_on.set()
+
+
+async def test_a_line_that_must_be_hastened_brings_its_speech_the_second_time():
+    scene = Scene()
+    voice = scene.fakes.synthesizer
+    voice.natural_ms = lambda _: 2_600  # where 1.5 s were spoken
+    voice.say = lambda line: tone(round(2_600 / line.speed))
+    async with scene.serving() as (_, sts):
+        lines = await scene.dub(sts, max_overflow_ms=0)
+    assert [line["rung"] for line in lines] == ["dub"] * 3
+    first, second, *_ = [call["speed"] for call in voice.calls]
+    assert isinstance(first, float)
+    assert first > 1.1
+    assert second == 1.0
+    assert lines[1]["tempo"] > 1.1
+    (upload,) = scene.store.uploads
+    assert abs(upload.variant.duration_ms - 2_600) <= 20
+    assert (scene.policy.counts.misses, scene.policy.counts.hits) == (2, 1)
 
 
 async def test_each_language_has_its_own_lines():

@@ -274,3 +274,50 @@ def imitated_voice() -> dict[str, object]:
             }
         ],
     }
+
+
+async def test_a_line_that_its_caller_wants_brings_its_speech_where_it_is_stretched():
+    fakes = FakeEngines()
+    fakes.synthesizer.natural_ms = lambda _: 2_400
+    fakes.synthesizer.say = lambda line: tone(round(2_400 / line.speed))
+    pipeline = Pipeline(fakes.engines())
+    pipeline.load()
+    key = cache_key(ENGLISH, "en/one", MODEL)
+    try:
+        results = [
+            await pipeline.process(one)
+            for one in (
+                request(1),
+                request(2, wanted_speech=["0" * 16]),
+                request(3, wanted_speech=[key[:16]]),
+            )
+        ]
+    finally:
+        await asyncio.to_thread(pipeline.close)
+    plain, other, wanted = (result.dubs[0] for result in results)
+    assert plain.natural_audio is other.natural_audio is None
+    assert wanted.natural_audio is not None
+    assert abs(len(decode_audio(wanted.natural_audio)) - len(tone(2_400))) <= 24_000 // 50
+    assert [call["speed"] == 1.0 for call in fakes.synthesizer.calls] == [False, False, True]
+    assert wanted.natural is None
+    assert wanted.tempo > 1.25
+    assert wanted.audio is not None
+    assert wanted.audio.duration_ms == 2_000
+
+
+async def test_a_line_that_fits_lies_in_its_dub_as_it_was_spoken():
+    fakes = FakeEngines()
+    fakes.synthesizer.say = lambda line: tone(round(1_000 / line.speed))
+    pipeline = Pipeline(fakes.engines())
+    pipeline.load()
+    try:
+        result = await pipeline.process(request(1, wanted_speech=[cache_key(ENGLISH, "en/one", MODEL)[:16]]))
+    finally:
+        await asyncio.to_thread(pipeline.close)
+    (dub,) = result.dubs
+    assert dub.natural_audio is None
+    assert dub.natural is not None
+    assert dub.audio is not None
+    spoken = decode_audio(dub.audio)[dub.natural.start_ms * 24 : dub.natural.end_ms * 24]
+    assert np.allclose(spoken[240:-240], tone(1_000)[240 : len(spoken) - 240], atol=1e-3)
+    assert (dub.voice, dub.tempo) == ("en/one", 1.0)

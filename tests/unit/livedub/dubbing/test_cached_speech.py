@@ -13,6 +13,7 @@ import pytest
 from livedub.audio import fit as fit_module
 from livedub.audio.codec import encode_audio
 from livedub.audio.pcm import Samples
+from livedub.dubbing.cached_speech import CachedSpeech
 from livedub.dubbing.session import DubbingSession
 from livedub.dubbing.virtual import VirtualClock, dub_tracks
 from livedub.errors import MissingPrerequisiteError
@@ -21,6 +22,8 @@ from livedub.media_cache.key import Variant
 from livedub.media_cache.policy import LOOKUP_BREAKER, READ_RATE_HZ, CachePolicy, PolicyConfig, SpokenLine
 from livedub.media_cache.stored_audio import encode_variant
 from livedub.sts.contract import (
+    MAX_WANTED_SPEECH,
+    AudioFormat,
     Dub,
     PartialKind,
     SpeechSpan,
@@ -71,6 +74,8 @@ class Voices:
     changed: dict[str, Any] = field(default_factory=dict)
     """In what it says of each dub with sound."""
     models: dict[str, str] = field(default_factory=lambda: {"synthesizer": MODEL})
+    wanted: list[tuple[str, ...]] = field(default_factory=list)
+    """How the keys begin whose speech each request asked for."""
     cancelled: list[int] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
 
@@ -78,6 +83,7 @@ class Voices:
         number = request.sequence_number
         worded = [self._worded(number, target) for target in request.config.targets]
         transcript = Transcript(text="hola", language="es")
+        self.wanted.append(request.config.wanted_speech)
         assert on_partial is not None
         try:
             await on_partial(
@@ -269,6 +275,41 @@ async def test_without_rubber_band_a_line_that_must_be_hastened_is_spoken(monkey
     aired = await run(Voices(["Goal!"] * 3), CachePolicy(long, PATIENT), max_overflow_ms=0)
     assert [entry["rung"] for entry in aired.fragments] == ["dub"] * 3
     assert aired.hits() == [False] * 3
+
+
+async def test_speech_of_a_line_that_was_hastened_is_asked_for():
+    store = MemoryStore()
+    sts = Voices(["Goal!", "Corner.", "Goal!"], changed={"natural": None})
+    await run(sts, CachePolicy(store, PATIENT), in_flight_limit=1)
+    goal, corner = (line(text).key[:16] for text in ("Goal!", "Corner."))
+    assert sts.wanted == [(), (goal,), (goal, corner)]
+
+
+async def test_speech_that_comes_apart_from_its_dub_is_kept_and_not_asked_for_again():
+    store = MemoryStore()
+    audio = encode_audio(tone(STORED_HZ, 3_000), READ_RATE_HZ, AudioFormat.PCM_S16LE)
+    sts = Voices(["Goal!"] * 3, changed={"natural": None, "natural_audio": audio})
+    await run(sts, CachePolicy(store, PATIENT), in_flight_limit=1)
+    assert sts.wanted == [()] * 3
+    (upload,) = store.uploads
+    assert upload.variant.duration_ms == 3_000
+
+
+async def test_who_may_not_write_asks_for_no_speech():
+    store = MemoryStore(writes=False)
+    sts = Voices(["Goal!"] * 3, changed={"natural": None})
+    await run(sts, CachePolicy(store, PATIENT))
+    assert sts.wanted == [()] * 3
+
+
+def test_only_so_much_speech_is_asked_for():
+    speech = CachedSpeech(CachePolicy(MemoryStore(), PATIENT))
+    dub = Dub(language="en", translated_text="x")
+    lines = [line(f"{number}") for number in range(MAX_WANTED_SPEECH + 10)]
+    for one in [*lines, lines[-5]]:
+        speech.keep(one, dub)
+    starts = [one.key[:16] for one in lines]
+    assert speech.wanted() == (*starts[10:-5], *starts[-4:], starts[-5])
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ class StsExchange:
                 to_mono(read_audio()),
                 deadline_ms=self._remaining_ms(fragment),
                 context=self._context,
+                wanted_speech=self._cached.wanted() if self._cached is not None else (),
             )
             await self._process(request, call)
         except Exception:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
@@ -19,7 +20,16 @@ from livedub.dubbing.exchange import read_speech
 from livedub.dubbing.fragment import DubbingFragment, Outcome
 from livedub.errors import LivedubError
 from livedub.media_cache.policy import READ_RATE_HZ, CachePolicy, SpokenLine
-from livedub.sts.contract import SPEAKING_MODEL, Audio, Dub, SpeechSpan, StsPartial, StsRequest
+from livedub.sts.contract import (
+    KEY_START_LENGTH,
+    MAX_WANTED_SPEECH,
+    SPEAKING_MODEL,
+    Audio,
+    Dub,
+    SpeechSpan,
+    StsPartial,
+    StsRequest,
+)
 from livedub.sts.slot import slot_of
 from livedub.timeline.clock import NS_PER_S
 from livedub.timeline.isochrony import TempoRange
@@ -45,6 +55,11 @@ class CachedSpeech:
         self.policy = policy
         self._tempos = TempoMemory()
         self._keeping: set[asyncio.Task[None]] = set()
+        self._hastened: OrderedDict[str, None] = OrderedDict()
+
+    def wanted(self) -> tuple[str, ...]:
+        """How the keys begin of lines whose dubs could not be kept so far: next time STS is to bring their speech."""
+        return tuple(self._hastened) if self.policy.writes else ()
 
     def near(self, fragment: DubbingFragment, language: str) -> TempoRange:
         """Tempos near the dub before `fragment`'s in one language."""
@@ -65,11 +80,18 @@ class CachedSpeech:
             now_s=fragment.cut.start_ns / NS_PER_S,
         )
 
-    def keep(self, line: SpokenLine, audio: Audio, natural: SpeechSpan) -> None:
-        """Store a dub's speech in the background, if it is wanted."""
+    def keep(self, line: SpokenLine, dub: Dub) -> None:
+        """Store a dub's speech in the background, if it is wanted; remember that where it does not hold it."""
+        start = line.key[:KEY_START_LENGTH]
+        self._hastened.pop(start, None)
+        if dub.natural is None and dub.natural_audio is None:
+            self._hastened[start] = None
+            while len(self._hastened) > MAX_WANTED_SPEECH:
+                self._hastened.popitem(last=False)
+            return
         if not self.policy.wants(line):
             return
-        task = asyncio.create_task(self._keep(line, audio, natural), name="keep speech")
+        task = asyncio.create_task(self._keep(line, dub), name="keep speech")
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
 
@@ -86,9 +108,12 @@ class CachedSpeech:
             for task in late:
                 task.cancel()
 
-    async def _keep(self, line: SpokenLine, audio: Audio, natural: SpeechSpan) -> None:
+    async def _keep(self, line: SpokenLine, dub: Dub) -> None:
+        audio = dub.natural_audio or dub.audio
+        if audio is None:
+            return
         try:
-            samples = await asyncio.to_thread(_part, audio, natural)
+            samples = await asyncio.to_thread(_part, audio, None if dub.natural_audio else dub.natural)
             self.policy.offer(line, samples, audio.sample_rate_hz)
         except LivedubError as error:
             logger.warning("speech was not kept: %s", error)
@@ -140,9 +165,13 @@ class FragmentLines:
     def keep(self, dub: Dub) -> None:
         """Tell what STS made of a line."""
         line = self._lines.get(dub.language)
-        wanted = line is not None and dub.language not in self._cached and not dub.cache_hit
-        if line is not None and wanted and dub.audio is not None and dub.natural is not None:
-            self._speech.keep(line, dub.audio, dub.natural)
+        if (
+            line is not None
+            and dub.audio is not None
+            and dub.language not in self._cached
+            and not dub.cache_hit
+        ):
+            self._speech.keep(line, dub)
 
     def close(self) -> None:
         """Nobody needs what the cache gave any more."""
@@ -180,7 +209,9 @@ def _line(dub: Dub, models: Mapping[str, str]) -> SpokenLine | None:
     return line if line.key == dub.cache_key else None
 
 
-def _part(audio: Audio, span: SpeechSpan) -> Samples:
+def _part(audio: Audio, span: SpeechSpan | None) -> Samples:
     samples = decode_audio(audio)
+    if span is None:
+        return samples
     rate_hz = audio.sample_rate_hz
     return samples[span.start_ms * rate_hz // 1_000 : span.end_ms * rate_hz // 1_000]

@@ -17,7 +17,14 @@ _DURATION_TOLERANCE_MS = 20
 _ONSET_DBFS = -45.0
 
 
-def build_request(fragment: DubbingFragment, mono: Samples, *, deadline_ms: int, context: str) -> StsRequest:
+def build_request(
+    fragment: DubbingFragment,
+    mono: Samples,
+    *,
+    deadline_ms: int,
+    context: str,
+    wanted_speech: tuple[str, ...] = (),
+) -> StsRequest:
     """The request for `fragment`, whose programme audio is `mono` at 48 kHz."""
     config = fragment.config
     audio = encode_audio(resample(mono, PROGRAMME_RATE_HZ, STS_RATE_HZ), STS_RATE_HZ, config.sts_audio_format)
@@ -35,6 +42,7 @@ def build_request(fragment: DubbingFragment, mono: Samples, *, deadline_ms: int,
             glossary=_shared_glossary(config),
             context=context[-1_000:],
             max_overflow_ms=config.max_overflow_ms,
+            wanted_speech=wanted_speech,
         ),
     )
 

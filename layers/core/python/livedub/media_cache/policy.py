@@ -154,6 +154,11 @@ class CachePolicy:
         self._writing: dict[str, asyncio.Task[None]] = {}
         self.counts = PolicyCounts()
 
+    @property
+    def writes(self) -> bool:
+        """Whether anything can be stored."""
+        return self._store.writes
+
     async def warm_up(self) -> None:
         """Connect before the first dub needs it, and tell the log where that is not possible. Never raises.
 

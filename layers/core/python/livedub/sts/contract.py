@@ -37,6 +37,8 @@ MAX_AUDIO_BASE64_BYTES = 8 * 1024 * 1024
 SPEAKING_MODEL = "synthesizer"
 """Where `models` names the one that speaks: a cache knows speech by it, too."""
 
+KEY_START_LENGTH = 16
+MAX_WANTED_SPEECH = 256
 MAX_GLOSSARY_TERMS = 500
 MAX_GLOSSARY_CHARACTERS = 8_000
 """Bound of one glossary, terms and translations together: it travels with every fragment and is searched in each."""
@@ -127,6 +129,10 @@ Glossary = Annotated[dict[str, str], AfterValidator(_glossary)]
 """Terms as they are spoken, and how they are said in the target language; a term mapped to itself stays as it is."""
 
 
+KeyStart = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{KEY_START_LENGTH}}}$")]
+"""The first digits of a cache key: enough to tell one from all others of a stream."""
+
+
 class Target(Wire):
     """One language to dub into; `voice` names its language (`es/ef_dora`), empty takes the service's default.
 
@@ -155,6 +161,8 @@ class StsConfig(Wire):
     context: str = Field(default="", max_length=2_000)
     max_overflow_ms: int = Field(default=0, ge=0, le=2_000)
     """How far a dub may run past the fragment's end (into the pause that follows it)."""
+    wanted_speech: tuple[KeyStart, ...] = Field(default=(), max_length=MAX_WANTED_SPEECH)
+    """How the cache keys begin of lines that the caller would keep: should one be said, its dub brings its speech."""
 
     @model_validator(mode="after")
     def _distinct_targets(self) -> StsConfig:
@@ -227,7 +235,8 @@ class Dub(Wire):
 
     What a cache of speech needs: `cache_key` is what the line is known by at natural speed, empty where it is to stay
     out of a cache; `voice` says it; `natural` is where in `audio` the line lies whole and just as the voice spoke it
-    at natural speed, None where it was hastened, stretched, cut off or taken from a cache.
+    at natural speed, None where it was hastened, stretched, cut off or taken from a cache. Where the caller wants the
+    line (`StsConfig.wanted_speech`) and `audio` does not hold it so, `natural_audio` does.
     """
 
     language: str = Field(pattern=LANGUAGE_PATTERN)
@@ -238,6 +247,7 @@ class Dub(Wire):
     cache_key: str = ""
     voice: str = ""
     natural: SpeechSpan | None = None
+    natural_audio: Audio | None = None
 
 
 class StageTimings(Wire):
