@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from livedub.library.catalogue import Catalogue
+from livedub.library.probing import read_assets
+from livedub.library.scan import scan_bucket
 from livedub.library.storage import LibraryStorage
-from livedub.library.types import JOB_REQUEST, Job, JobEvent, JobRequest, JobState
+from livedub.library.types import JOB_REQUEST, Job, JobEvent, JobState
 from local.object_store import ObjectStore
 
 ROOT = Path(__file__).parents[3]
@@ -41,8 +44,10 @@ def eventually(found: Callable[[], _T | None], what: str, bound_s: float = BOUND
 
 def write_wav(path: Path, seconds: float, *, rate_hz: int = 16_000, tone_hz: float = 440.0) -> None:
     """A tone whose samples all differ from their neighbours, so that a wrong cut is a wrong file."""
+    # Two seconds of tone, one of silence: what is cut at pauses finds some.
     samples = [
-        round(9_000 * math.sin(2 * math.pi * tone_hz * n / rate_hz)) for n in range(int(seconds * rate_hz))
+        round(9_000 * math.sin(2 * math.pi * tone_hz * n / rate_hz)) if n % (3 * rate_hz) < 2 * rate_hz else 0
+        for n in range(int(seconds * rate_hz))
     ]
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -61,6 +66,8 @@ class Library:
     database_url: str
     folder: Path
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    settings: dict[str, str] = field(default_factory=dict[str, str])
+    """Of every process that works for it."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -70,25 +77,31 @@ class Library:
             "LIBRARY_WORK_DIR": str(self.folder),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers/core/python")]),
             **IMPATIENT,
+            **self.settings,
         }
 
     def put_wav(self, seconds: float = 2.0) -> str:
-        """Store a clip; its key."""
-        path = self.folder / "clip.wav"
+        """Store a clip and enter it into the catalogue; its key."""
+        path = self.folder / f"clip-{seconds:g}.wav"
         write_wav(path, seconds)
-        key = f"{self.prefix}/clip.wav"
+        key = f"{self.prefix}/{path.name}"
         self.storage.upload_file(path, self.store.bucket_in, key)
+        scan_bucket(self.storage, self.catalogue.assets, self.prefix, bucket_name=self.store.bucket_in)
+        read_assets(self.storage, self.catalogue.assets, self.prefix, bucket_name=self.store.bucket_in)
         return key
 
-    def trim(self, key: str, start_ms: int, end_ms: int, name: str) -> JobRequest:
-        return JOB_REQUEST.validate_python(
-            {
-                "kind": "trim",
-                "source_key": key,
-                "output_key": f"{self.prefix}/{name}",
-                "parameters": {"start_ms": start_ms, "end_ms": end_ms},
-            }
-        )
+    def create(self, kind: str, key: str, parameters: Mapping[str, object], name: str) -> Job:
+        """A job that writes `name`."""
+        request = {
+            "kind": kind,
+            "source_key": key,
+            "output_key": f"{self.prefix}/{name}",
+            "parameters": parameters,
+        }
+        return self.catalogue.jobs.create(JOB_REQUEST.validate_python(request))
+
+    def trim(self, key: str, start_ms: int, end_ms: int, name: str) -> Job:
+        return self.create("trim", key, {"start_ms": start_ms, "end_ms": end_ms}, name)
 
     def ended(self, job: Job, bound_s: float = BOUND_S) -> Job:
         def seen() -> Job | None:
@@ -148,3 +161,18 @@ def celery_worker(library: Library, broker_url: str, *, name: str = "celery", sl
         {**library.environment, "LIBRARY_BROKER_URL": broker_url, "LIBRARY_JOB_SLOTS": str(slots)},
         library.folder,
     )
+
+
+@contextmanager
+def mock_service(folder: Path) -> Iterator[str]:
+    """An STS service whose engines are mocks: the same sound gives the same dub."""
+    log = folder / "sts.log"
+    environment = {
+        "STS_PROFILE": "mock",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers/core/python")]),
+    }
+    with process("sts", [sys.executable, "-m", "gpu_handler", "serve", "--port", "0"], environment, folder):
+        found = eventually(
+            lambda: re.search(r"STS ready on (http://[^ ]+?):? ", f"{log.read_text()} "), "the STS service"
+        )
+        yield found[1]

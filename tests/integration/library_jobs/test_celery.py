@@ -18,13 +18,16 @@ def executor(broker_url: str) -> CeleryExecutor:
     return CeleryExecutor.connect(LibrarySettings.model_validate({"broker_url": broker_url}))
 
 
-def test_jobs_end_and_a_message_too_many_changes_nothing(library: Library, broker_url: str, tmp_path: Path):
+def test_jobs_end_and_a_message_too_many_changes_nothing(
+    own_library: Library, broker_url: str, tmp_path: Path
+):
+    library = own_library
     key = library.put_wav()
     jobs = library.catalogue.jobs
-    good = jobs.create(library.trim(key, 500, 1_500, "good.wav"))
-    bad = jobs.create(library.trim("no/such.wav", 0, 1_000, "bad.wav"))
-    unwanted = jobs.cancel(jobs.create(library.trim(key, 0, 1_000, "unwanted.wav")).id)
-    lost = jobs.create(library.trim(key, 0, 250, "lost.wav"))
+    good = library.trim(key, 500, 1_500, "good.wav")
+    bad = library.trim("no/such.wav", 0, 1_000, "bad.wav")
+    unwanted = jobs.cancel(library.trim(key, 0, 1_000, "unwanted.wav").id)
+    lost = library.trim(key, 0, 250, "lost.wav")
     queue = executor(broker_url)
     for job in (good, good, unwanted, bad):
         queue.submit(job)
@@ -52,8 +55,8 @@ def test_jobs_end_and_a_message_too_many_changes_nothing(library: Library, broke
     ]
 
 
-def test_a_queue_that_is_down_says_so(library: Library, tmp_path: Path):
-    job = library.catalogue.jobs.create(library.trim("some/clip.wav", 0, 1_000, "x.wav"))
+def test_a_queue_that_is_down_says_so(own_library: Library, tmp_path: Path):
+    job = own_library.trim("some/clip.wav", 0, 1_000, "x.wav")
     queue = executor(f"redis+socket://{tmp_path}/nobody.sock")
     with pytest.raises(LibraryError) as caught:
         queue.submit(job)
