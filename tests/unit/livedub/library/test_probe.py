@@ -16,7 +16,7 @@ from livedub.library.types import MediaInfo, StreamKind
 
 from .media_samples import sample
 
-TELLS_ITS_LENGTH = sorted(MEDIA_EXTENSIONS - {".aac", ".ogg", ".flac"})
+TELLS_ITS_LENGTH = sorted(MEDIA_EXTENSIONS - {".aac", ".ogg"})
 
 
 def probed(data: bytes, name: str) -> MediaInfo:
@@ -172,7 +172,7 @@ def test_a_long_file_is_not_read_to_its_end():
 def test_broken_headers_end_in_words(extension: str):
     """Whatever a few wrong bytes make of a file: it is read, or the error has a code. Nothing else comes out."""
     draw = random.Random(extension)
-    for _ in range(30):
+    for _ in range(150):
         data = bytearray(sample(extension))
         for _ in range(draw.randrange(1, 12)):
             data[draw.randrange(min(len(data), 2_000))] = draw.randrange(256)

@@ -1,15 +1,16 @@
 """Whether a file ends before its own headers say it does. What cannot be known is taken for whole.
 
-MP4, Matroska, WAV, AVI, FLV, WMV and most MP3 files say how long they are in bytes, each in its way. AAC and Ogg are
-whole wherever they are cut.
+MP4, Matroska, WAV, AVI, FLV, WMV and most MP3 files say how long they are in bytes, each in its way, FLAC in samples. AAC
+and Ogg are whole wherever they are cut.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import BinaryIO
 
+_SIGNATURES = frozenset({b"\x1aE\xdf\xa3", b"RIFF", b"fLaC", b"FLV\x01", b"\x30\x26\xb2\x75"})
 _MAX_BOXES = 10_000
 _BOX_HEADER_BYTES = 8
 _MATROSKA_SEGMENT = 0x18538067
@@ -17,6 +18,8 @@ _FLV_TAGS = frozenset({8, 9, 18})
 """Sound, picture, data."""
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _HEAD_BYTES = 64 * 1024
+_TAIL_BYTES = 128 * 1024
+_FLAC_STREAMINFO_BYTES = 42
 _MP3_FRAME_BYTES = 1_500
 """More than a frame; also what may be missing at the end, where another program wrote a tag."""
 _UNKNOWN_RIFF_SIZES = frozenset({0, 0xFFFFFFFF})
@@ -42,7 +45,7 @@ def begins_like_media(file: BinaryIO, size_bytes: int) -> bool:
     """Whether it begins like a format that needs an index or headers to be opened."""
     file.seek(0)
     head = file.read(min(size_bytes, 12))
-    return head[4:8] == b"ftyp" or head[:4] in {b"\x1aE\xdf\xa3", b"RIFF"}
+    return head[4:8] == b"ftyp" or head[:4] in _SIGNATURES
 
 
 def _boxes(file: BinaryIO, size_bytes: int) -> str:
@@ -154,6 +157,77 @@ def _mp3(file: BinaryIO, size_bytes: int) -> str:
     return f"{missing} bytes are missing" if missing > _MP3_FRAME_BYTES else ""
 
 
+def _flac(file: BinaryIO, size_bytes: int) -> str:
+    """RFC 9639: the file begins with the number of samples, and each frame with how many lie before it."""
+    file.seek(0)
+    head = file.read(_FLAC_STREAMINFO_BYTES)
+    block, packed = struct.unpack_from(">H6xQ", head, 10)
+    samples = packed & ((1 << 36) - 1)
+    if not head.startswith(b"fLaC") or samples == 0:
+        return ""
+    start = max(0, size_bytes - _TAIL_BYTES)
+    file.seek(start)
+    tail = file.read(size_bytes - start)
+    ends = [
+        end
+        for place in _flac_syncs(tail)
+        if (end := _flac_frame_end(tail[place : place + 16], block)) is not None
+    ]
+    # Chance makes a header out of sound now and then, so what counts is the furthest.
+    reached = max((end for end in ends if end <= samples + block), default=samples)
+    return f"{samples - reached} samples are missing" if reached < samples else ""
+
+
+def _flac_syncs(data: bytes) -> Generator[int]:
+    place = data.find(b"\xff")
+    while place >= 0:
+        if data[place + 1 : place + 2] in {b"\xf8", b"\xf9"}:
+            yield place
+        place = data.find(b"\xff", place + 1)
+
+
+def _flac_frame_end(header: bytes, block: int) -> int | None:
+    """The number of samples up to the end of the frame that begins with these bytes; None where it is no frame."""
+    if len(header) < 16 or header[3] & 1:
+        return None
+    number, place = _flac_number(header)
+    if number is None:
+        return None
+    size_code, rate_code = header[2] >> 4, header[2] & 15
+    sizes = {1: 192, 6: header[place] + 1, 7: (header[place] << 8 | header[place + 1]) + 1}
+    sizes |= {code: 576 << (code - 2) for code in range(2, 6)} | {
+        code: 256 << (code - 8) for code in range(8, 16)
+    }
+    place += {6: 1, 7: 2}.get(size_code, 0) + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    if size_code not in sizes or _crc8(header[:place]) != header[place]:
+        return None
+    counts_samples = header[1] & 1
+    return (number if counts_samples else number * block) + sizes[size_code]
+
+
+def _flac_number(header: bytes) -> tuple[int | None, int]:
+    """A number coded as UTF-8 codes a character, but up to 36 bits of it; and the place behind it."""
+    first = header[4]
+    ones = 8 - (first ^ 0xFF).bit_length()
+    following = header[5 : 4 + ones] if ones else b""
+    if ones in {1, 8} or any(byte >> 6 != 0b10 for byte in following):
+        return None, 5
+    value = first & (0x7F >> ones)
+    for byte in following:
+        value = value << 6 | (byte & 0x3F)
+    return value, 5 + len(following)
+
+
+def _crc8(data: bytes) -> int:
+    """Polynomial x^8 + x^2 + x + 1."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x07) & 0xFF if crc & 0x80 else crc << 1
+    return crc
+
+
 _LOOKS: Mapping[str, Callable[[BinaryIO, int], str]] = {
     "mov,mp4,m4a,3gp,3g2,mj2": _boxes,
     "matroska,webm": _matroska,
@@ -162,4 +236,5 @@ _LOOKS: Mapping[str, Callable[[BinaryIO, int], str]] = {
     "flv": _flv,
     "asf": _asf,
     "mp3": _mp3,
+    "flac": _flac,
 }

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
+from av.subtitles.stream import SubtitleStream
+from av.video.stream import VideoStream
 
 from livedub.library.cut_short import begins_like_media, why_cut_short
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
@@ -44,7 +47,11 @@ _OPTIONS = {
     "probesize": "5000000",
     "analyzeduration": "5000000",
 }
-_KINDS = {"video": StreamKind.VIDEO, "audio": StreamKind.AUDIO, "subtitle": StreamKind.SUBTITLE}
+_KINDS = (
+    (VideoStream, StreamKind.VIDEO),
+    (AudioStream, StreamKind.AUDIO),
+    (SubtitleStream, StreamKind.SUBTITLE),
+)
 
 
 def probe_file(path: Path, name: str = "") -> MediaInfo:
@@ -104,7 +111,8 @@ def _info(container: InputContainer) -> MediaInfo:
 
 def _stream(stream: Any) -> MediaStream:
     context = stream.codec_context
-    kind = _KINDS.get(stream.type, StreamKind.DATA)
+    # Not by `stream.type`: of a type that FFmpeg has no word for, PyAV 14 reads it from address 0.
+    kind = next((kind for known, kind in _KINDS if isinstance(stream, known)), StreamKind.DATA)
     if kind is StreamKind.VIDEO and stream.disposition & Disposition.attached_pic:
         # The cover of a song does not make a film of it.
         kind = StreamKind.DATA
@@ -112,7 +120,7 @@ def _stream(stream: Any) -> MediaStream:
         index=stream.index,
         kind=kind,
         codec=context.codec.canonical_name if context is not None else "",
-        language="" if stream.language in {None, "und"} else stream.language,
+        language="" if stream.language == "und" else stream.language or "",
         **_measures(kind, stream, context),
     )
 
