@@ -6,6 +6,7 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -154,6 +155,11 @@ def test_a_listing_is_complete_sorted_and_filtered(storage: LibraryStorage):
         return [info.key for info in spy.storage.list_objects(storage.bucket_in, **how)]  # pyright: ignore[reportArgumentType]
 
     assert listed() == sorted(keys)
+    age_s = [
+        (datetime.now(timezone.utc) - info.modified_at).total_seconds()
+        for info in spy.storage.list_objects(storage.bucket_in)
+    ]
+    assert all(-3_600 < one < 3_600 for one in age_s)
     assert spy.count("ListObjectsV2") > 10
     assert listed(prefix="b/") == sorted(key for key in keys if key.startswith("b/"))
     assert listed(extensions={".mp3", ".mp4"}) == sorted(key for key in keys if not key.endswith("TXT"))
@@ -428,6 +434,9 @@ def test_a_range_is_read_without_the_rest(storage: LibraryStorage):
     with storage.open_range(storage.bucket_in, "a.mp4", 10, 20) as part:
         assert part.read_all() == data[10:20]
         assert (part.start, part.end, part.info.size_bytes) == (10, 20, 100_000)
+    info = storage.stat(storage.bucket_in, "a.mp4")
+    assert storage.read_range(storage.bucket_in, info, 10, 20) == data[10:20]
+    assert storage.read_range(storage.bucket_in, info, 99_990, 1_000_000) == data[-10:]
     with storage.open_range(storage.bucket_in, "a.mp4", 99_990, 1_000_000) as part:
         assert part.read_all() == data[-10:]
     with storage.open_range(storage.bucket_in, "a.mp4") as part:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, cast
 
 from livedub.library.library_errors import (
@@ -50,9 +52,12 @@ def build_s3_client(settings: LibrarySettings) -> Any:
     boto3 loads here and not at import, because loading it takes longer than everything else.
     """
     import boto3  # noqa: PLC0415 - see above # pyright: ignore[reportMissingTypeStubs]
+    import botocore.session  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
     from botocore.config import Config  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
 
-    session_of = cast("Any", boto3).Session
+    core = cast("Any", botocore.session).get_session()
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    session_of = functools.partial(cast("Any", boto3).Session, botocore_session=core)
     keys = settings.static_keys
     if keys is not None:
         access_key_id, secret, token = keys
@@ -75,6 +80,16 @@ def build_s3_client(settings: LibrarySettings) -> Any:
         s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
     )
     return session.client("s3", endpoint_url=settings.endpoint_url or None, config=config)
+
+
+def _timestamp(value: Any) -> datetime:
+    """A listing's times, read the quick way: botocore's own costs more than the rest of a listing together."""
+    if isinstance(value, str) and value.endswith("Z"):
+        with suppress(ValueError):
+            return datetime.fromisoformat(f"{value[:-1]}+00:00")
+    from botocore import utils  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+
+    return cast("Any", utils).parse_timestamp(value)
 
 
 @contextmanager
