@@ -185,7 +185,7 @@ class TestPresets:
         assert (gone.status, gone.body) == (204, None)
         for method in ("GET", "DELETE"):
             answer = library.ask(method, "/api/presets/tiny")
-            assert (answer.status, answer.code) == (422, "UNKNOWN_PRESET")
+            assert (answer.status, answer.code) == (404, "UNKNOWN_PRESET")
 
     def test_those_that_come_with_livedub_stay(self, library: LibraryRig):
         own = {**self.OWN, "name": "hls"}

@@ -63,12 +63,15 @@ class TestCreation:
             ({"source_key": "a\nb.mp4"}, 422, "BAD_KEY"),
             ({"output_key": "/clip.mp4"}, 422, "BAD_KEY"),
             ({"source_key": "é" * 600}, 422, "BAD_KEY"),
-            ({"kind": "transcode", "parameters": {"preset": "web-9000p"}}, 422, "UNKNOWN_PRESET"),
+            ({"kind": "transcode", "parameters": {"preset": "web-9000p"}}, 404, "UNKNOWN_PRESET"),
             ({"parameters": {"start_ms": 5, "end_ms": 5}}, 422, "INVALID_REQUEST"),
             ({"parameters": {"start_ms": -1, "end_ms": 5}}, 422, "INVALID_REQUEST"),
             ({"kind": "burn"}, 422, "INVALID_REQUEST"),
             ({"kind": "dub"}, 422, "INVALID_REQUEST"),
             ({"priority": "high"}, 422, "INVALID_REQUEST"),
+            ({"parameters": {"start_ms": "0", "end_ms": 5}}, 422, "INVALID_REQUEST"),
+            ({"parameters": {"start_ms": False, "end_ms": 5}}, 422, "INVALID_REQUEST"),
+            ({"parameters": {"start_ms": 0, "end_ms": 5, "exact": 1}}, 422, "INVALID_REQUEST"),
         ],
     )
     def test_what_cannot_be_done_is_refused_at_once(
@@ -104,7 +107,7 @@ class TestCreation:
         assert library.ask("POST", "/api/jobs/", [library.trim()]).code == "INVALID_REQUEST"
 
     def test_a_body_beyond_the_bound_is_not_looked_at(self, library: LibraryRig):
-        answer = library.ask("POST", "/api/jobs/", b'{"kind": "' + b"x" * 300_000 + b'"}')
+        answer = library.ask("POST", "/api/jobs/", b'{"kind": "' + b"x" * 5_300_000 + b'"}')
         assert (answer.status, answer.code) == (413, "BODY_TOO_LARGE")
 
     @pytest.mark.parametrize(("start_ms", "end_ms"), [(10_000, 11_000), (0, 12_000)])

@@ -22,11 +22,9 @@ from livedub.library.types import (
     Wire,
 )
 
-MAX_BODY_BYTES = 256 * 1024
-"""Of any request; the largest one that makes sense has a few kilobytes."""
+MAX_BODY_BYTES = 5 * 1024 * 1024
+"""Of any request; Lambda takes 6 MB. Only a callback has more than some kilobytes: an HLS rendition has many parts."""
 MAX_SEARCH_CHARACTERS = 200
-MAX_OUTPUTS = 10_000
-"""Of one callback: an HLS rendition of a day has as many parts."""
 
 KeyText = Annotated[str, Field(max_length=MAX_KEY_BYTES, pattern=r"^[^\x00]*$")]
 SearchText = Annotated[str, Field(max_length=MAX_SEARCH_CHARACTERS, pattern=r"^[^\x00]*$")]
@@ -109,7 +107,7 @@ class JobCallback(Wire):
 
     attempt: int = Field(ge=0, le=1_000_000)
     state: Literal[JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED]
-    outputs: tuple[JobOutput, ...] = Field(default=(), max_length=MAX_OUTPUTS)
+    outputs: tuple[JobOutput, ...] = ()
     error: MediaError | None = None
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ _STATUS = {
     _Code.NO_SUCH_ASSET: 404,
     _Code.NO_SUCH_JOB: 404,
     _Code.NO_SUCH_ROUTE: 404,
+    _Code.UNKNOWN_PRESET: 404,
     _Code.ILLEGAL_TRANSITION: 409,
     _Code.FENCED: 409,
     _Code.CANCELLED: 409,

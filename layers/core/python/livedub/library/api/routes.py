@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -63,6 +63,7 @@ GRAPHQL_PATH = "/graphql"
 
 app = APIGatewayHttpResolver(enable_validation=True)
 
+_Body = TypeVar("_Body", bound=BaseModel)
 _BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 _MEANINGS = {
     401: "The bearer token is missing or wrong.",
@@ -108,7 +109,7 @@ _Search = Annotated[SearchText, Query(description="Text anywhere in the key, in 
 )
 def scan_assets(request: Annotated[ScanRequest, Body()]) -> Response[str]:
     """Enter what is new, changed or gone. Safe to repeat, and to run twice at once."""
-    return json_answer(200, _library().scan(request.prefix))
+    return json_answer(200, _library().scan(_strictly(request).prefix))
 
 
 @app.get(
@@ -144,7 +145,7 @@ def list_assets(
 )
 def upload_url(request: Annotated[UploadRequest, Body()]) -> Response[str]:
     """PUT the file there, then scan."""
-    return json_answer(200, _library().upload_url(request.key))
+    return json_answer(200, _library().upload_url(_strictly(request).key))
 
 
 @app.get(
@@ -193,7 +194,7 @@ def create_job(
     ] = None,
 ) -> Response[str]:
     """The answer comes at once; ask for the job to see how far it is."""
-    return json_answer(201, _library().create_job(request, idempotency_key=idempotency_key))
+    return json_answer(201, _library().create_job(_strictly(request), idempotency_key=idempotency_key))
 
 
 for _path, _shown in (("/api/jobs/", True), ("/api/jobs", False)):
@@ -293,7 +294,7 @@ def retry_job(job_id: UUID) -> Response[str]:
 )
 def take_callback(job_id: UUID, callback: Annotated[JobCallback, Body()]) -> Response[str]:
     """Signed with HMAC-SHA256 (X-Livedub-Timestamp, -Nonce, -Signature) instead of a token; each signature counts once."""
-    return json_answer(200, _library().take_callback(job_id, callback))
+    return json_answer(200, _library().take_callback(job_id, _strictly(callback)))
 
 
 @app.get(
@@ -330,12 +331,12 @@ def get_preset(name: _PresetPath) -> Response[str]:
     summary="Enter or replace a preset of one's own",
     operation_id="putPreset",
     tags=["presets"],
-    responses=_answers(Preset, 409, also={201: "It is new."}),
+    responses=_answers(Preset, 404, 409, also={201: "It is new."}),
     security=_BEARER,
 )
 def put_preset(name: _PresetPath, preset: Annotated[Preset, Body()]) -> Response[str]:
     """Jobs keep the preset that they were made with."""
-    new, kept = _library().put_preset(name, preset)
+    new, kept = _library().put_preset(name, _strictly(preset))
     return json_answer(201 if new else 200, kept)
 
 
@@ -378,7 +379,7 @@ def graphql(request: Annotated[GraphqlRequest, Body()]) -> Response[str]:
     """Answers 200 with `errors` where a query cannot be served."""
     from livedub.library.api.graphql_schema import execute  # noqa: PLC0415 - costs half a second, once
 
-    return json_answer(200, execute(request, _library()))
+    return json_answer(200, execute(_strictly(request), _library()))
 
 
 @app.get(
@@ -398,6 +399,30 @@ def get_openapi() -> Response[str]:
 @app.not_found  # pyright: ignore[reportUnknownMemberType]
 def no_such_route(_error: Exception) -> Response[str]:
     """Nothing is served there, or not by this method."""
+    return _nowhere()
+
+
+@app.exception_handler(RequestValidationError)
+def malformed(error: RequestValidationError) -> Response[str]:
+    """The request is not what the document says."""
+    items = error.errors()
+    where = {item["loc"][0] for item in items}
+    if "path" in where and app.current_event.http_method not in _methods_of(app.current_event.path):
+        # A word such as `scan` stands there, by another method; as a parameter it means nothing.
+        return _nowhere()
+    if "response" in where:
+        # It was not the request: what a route made is not what it promises.
+        return json_answer(*refused(error))
+    return json_answer(*refused(malformed_request(items)))
+
+
+@app.exception_handler(Exception)
+def failed(error: Exception) -> Response[str]:
+    """Whatever an operation raised."""
+    return json_answer(*refused(error))
+
+
+def _nowhere() -> Response[str]:
     path, method = app.current_event.path, app.current_event.http_method
     allowed = sorted(_methods_of(path))
     answer = json_answer(
@@ -413,26 +438,25 @@ def no_such_route(_error: Exception) -> Response[str]:
     return answer
 
 
-@app.exception_handler(RequestValidationError)
-def malformed(error: RequestValidationError) -> Response[str]:
-    """The request is not what the document says."""
-    items = error.errors()
-    if any(item["loc"][:1] == ("response",) for item in items):
-        # It was not the request: what a route made is not what it promises.
-        return json_answer(*refused(error))
-    return json_answer(*refused(malformed_request(items)))
-
-
-@app.exception_handler(Exception)
-def failed(error: Exception) -> Response[str]:
-    """Whatever an operation raised."""
-    return json_answer(*refused(error))
-
-
 def _methods_of(path: str) -> set[str]:
-    """By which methods something is served there: the resolver knows, and does not say."""
-    routes = cast("Iterable[Any]", app._static_routes + app._dynamic_routes)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    return {str(route.method) for route in routes if route.rule.match(path)}
+    """By which methods something is served there. What stands there literally hides what a parameter would also match."""
+    literally = _matching(path, app._static_routes)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return literally or _matching(path, app._dynamic_routes)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def _matching(path: str, routes: object) -> set[str]:
+    """The resolver knows which routes there are, and does not say."""
+    return {str(route.method) for route in cast("Iterable[Any]", routes) if route.rule.match(path)}
+
+
+def _strictly(parsed: _Body) -> _Body:
+    """The body once more, as it came: the resolver has taken `false` for 0 and "5" for 5, which the document forbids.
+
+    Raises:
+        ValidationError: it is not quite what the document says.
+    """
+    body = app.current_event.decoded_body or ""
+    return type(parsed).model_validate_json(body, strict=True)
 
 
 def _library() -> LibraryService:
