@@ -26,6 +26,7 @@ from livedub.library.work.step_progress import StepProgress
 
 _HOLDS_TWO_ENCODERS = frozenset({".m4v", ".mkv", ".mov", ".mp4"})
 _PIXELS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuv444p"})
+_SOME_RATE = 25
 _QUALITY = {"crf": "16", "preset": "fast"}
 """Good enough that nobody sees where the copy begins."""
 _VP9 = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "0"}
@@ -39,7 +40,9 @@ class PicturePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
+    """A packet of the picture: when it is shown, and whether no picture from it on depends on one before."""
+
     stamp: int
     afresh: bool
 
@@ -55,7 +58,7 @@ def plan_picture(
     return plan_copy(_seen(container, stream, span, progress), span, stream.time_base)
 
 
-def plan_copy(seen: Sequence[_Seen], span: ExactSpan, time_base: Fraction) -> PicturePlan | None:
+def plan_copy(seen: Sequence[Seen], span: ExactSpan, time_base: Fraction) -> PicturePlan | None:
     """From the first picture that starts afresh within the piece to the last such one with nothing but the piece before."""
     first: int | None = None
     last: int | None = None
@@ -75,17 +78,17 @@ def plan_copy(seen: Sequence[_Seen], span: ExactSpan, time_base: Fraction) -> Pi
     return PicturePlan(tuple(packet.stamp for packet in seen[first:last]))
 
 
-def _seen(container: InputContainer, stream: Any, span: ExactSpan, progress: StepProgress) -> list[_Seen]:
+def _seen(container: InputContainer, stream: Any, span: ExactSpan, progress: StepProgress) -> list[Seen]:
     """The packets around the piece, up to one that lies behind it with all that follow."""
     length_bytes = length_bytes_of(stream.codec_context.extradata)
-    seen: list[_Seen] = []
+    seen: list[Seen] = []
     _seek(container, span)
     for packet in container.demux(stream):
         if packet.pts is None:
             continue
         progress.tick(0)
         afresh = packet.is_keyframe and begins_afresh(bytes(packet), length_bytes)
-        seen.append(_Seen(packet.pts, afresh))
+        seen.append(Seen(packet.pts, afresh))
         if afresh and packet.pts * packet.time_base >= span.end:
             break
     return seen
@@ -124,9 +127,7 @@ def copy_between_edges(
             )
         packet.pts, packet.dts = span.shifted(stamps[index], base), span.shifted(decoding[index], base)
         packet.time_base = base
-        packet.duration = min(
-            packet.duration or 0, max(1, round((span.end - span.start) / base) - packet.pts)
-        )
+        _end_in_time(packet, stream, span)
         packet.stream = copy
         yield packet
 
@@ -147,7 +148,7 @@ def encode_pictures(
     vp9 = output.suffix == ".webm"
     encoder = output.add_encoder(
         "libvpx-vp9" if vp9 else "libx264",
-        rate=stream.average_rate or stream.guessed_rate or 25,
+        rate=stream.average_rate or stream.guessed_rate or _SOME_RATE,
         options=dict(_VP9 if vp9 else _QUALITY),
         width=context.width,
         height=context.height,
@@ -155,8 +156,23 @@ def encode_pictures(
     _like_source(encoder.codec_context, stream, threads)
     for frame in _frames(container, stream, span):
         frame.pts = span.shifted(frame.pts, stream.time_base)
-        yield from encoder.encode(frame)
-    yield from encoder.encode(None)
+        yield from _ended(encoder.encode(frame), stream, span)
+    yield from _ended(encoder.encode(None), stream, span)
+
+
+def _ended(packets: Iterable[Any], stream: Any, span: ExactSpan) -> Iterator[Any]:
+    for packet in packets:
+        _end_in_time(packet, stream, span)
+        yield packet
+
+
+def _end_in_time(packet: Any, stream: Any, span: ExactSpan) -> None:
+    """The last frame is shown to the end of the piece, not beyond."""
+    base = packet.time_base
+    frame = round(1 / (Fraction(stream.average_rate or stream.guessed_rate or _SOME_RATE) * base))
+    packet.duration = max(
+        1, min(packet.duration or frame, round((span.end - span.start) / base) - packet.pts)
+    )
 
 
 def _frames(container: InputContainer, stream: Any, span: ExactSpan) -> Iterator[Any]:
@@ -194,7 +210,7 @@ def _edge_encoder(stream: Any, frame: Any, threads: int, set_id: int) -> Any:
     fields = ":tff=1" if frame.interlaced_frame else ""
     encoder.options = {**_QUALITY, "bf": "0", "x264-params": f"sps-id={set_id}{fields}"}
     encoder.width, encoder.height = stream.codec_context.width, stream.codec_context.height
-    encoder.framerate = stream.average_rate or stream.guessed_rate or 25
+    encoder.framerate = stream.average_rate or stream.guessed_rate or _SOME_RATE
     _like_source(encoder, stream, threads)
     return encoder
 

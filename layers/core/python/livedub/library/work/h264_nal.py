@@ -19,7 +19,7 @@ def units(data: bytes, length_bytes: int = 0) -> Iterator[bytes]:
     """The units of an access unit: each behind its length in so many bytes, or with 0 between start codes."""
     if not length_bytes:
         starts = [found.end() for found in _START.finditer(data)]
-        for start, end in zip(starts, [*starts[1:], len(data) + 3], strict=True):
+        for start, end in zip(starts, [*starts[1:], len(data) + 3], strict=False):
             # The zeros before a start code belong to it; a unit never ends with one.
             yield data[start : end - 3].rstrip(b"\x00")
         return

@@ -38,8 +38,8 @@ _FORMATS = {
 }
 _BITEXACT = {"fflags": "+bitexact"}
 """No version, date or random number gets into the file."""
-_INDEX_FIRST = {"movflags": "+faststart"}
-"""A player can begin before it has the whole file."""
+_INDEX_FIRST = {"movflags": "+faststart", "movie_timescale": "48000"}
+"""A player can begin before it has the whole file, and streams begin when they should to the sample, not to the millisecond."""
 
 
 class MediaOutput:

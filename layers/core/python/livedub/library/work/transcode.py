@@ -13,7 +13,7 @@ from livedub.library.library_settings import LibrarySettings
 from livedub.library.types import AudioEncoding, Container, Job, Preset, VideoEncoding
 from livedub.library.work.ffmpeg_run import run_ffmpeg
 from livedub.library.work.made_file import MadeFile
-from livedub.library.work.media_source import SAFE_SOURCE, open_source, pictures
+from livedub.library.work.media_source import SAFE_SOURCE, open_source, pictures, start_us
 from livedub.library.work.step_progress import StepProgress
 
 _SUFFIXES = {
@@ -23,6 +23,9 @@ _SUFFIXES = {
 }
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _BITEXACT = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]
+_BEST_LOSSY = 1
+"""0 is lossless, which the High profile, and with it most players, does not know."""
+_SMALL_START_US = 1_000_000
 _BUFFER_S = 2
 """Of the decoder that a bit rate's bound is meant for."""
 
@@ -47,10 +50,11 @@ def transcode(
     with open_source(source, job.source_key) as container:
         length_us = container.duration or 0
         streams = _streams(container, preset, job.source_key, settings.ffmpeg_threads)
+        clock = _clock(container)
     made = source.parent / "made"
     made.mkdir()
     arguments = [item for name, value in SAFE_SOURCE.items() for item in (f"-{name}", value)]
-    arguments += ["-i", str(source), *streams, "-sn", "-dn", *_BITEXACT]
+    arguments += [*clock, "-i", str(source), *streams, "-sn", "-dn", *_BITEXACT]
     arguments += _container_arguments(preset, key)
     run_ffmpeg(settings.ffmpeg, arguments, folder=made, length_us=length_us, progress=progress)
     # A player that finds the playlist finds the parts.
@@ -58,6 +62,14 @@ def transcode(
     return [MadeFile(made / name, str(key.with_name(name))) for name in names] + [
         MadeFile(made / _own_name(key), job.output_key)
     ]
+
+
+def _clock(container: InputContainer) -> list[str]:
+    """Keep the file's own time, unless it is one of a stream that had run for long.
+
+    ffmpeg would let its first packet lie at 0, and that may be one that only warms a decoder up.
+    """
+    return ["-copyts"] if abs(start_us(container)) < _SMALL_START_US else []
 
 
 def _own_name(key: PurePosixPath) -> str:
@@ -92,9 +104,17 @@ def _video_arguments(preset: Preset, video: VideoEncoding, threads: int) -> list
     # Even sizes, which 4:2:0 needs, and square pixels, which every player shows right.
     height = f"2*trunc(min(ih\\,{video.max_height})/2)"
     scale = f"scale=w=2*trunc(oh*dar/2+0.5):h={height}:flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
-    arguments = ["-filter_threads", "1", "-vf", f"yadif=deint=interlaced,{scale},setsar=1,format=yuv420p"]
+    # No frame twice: a rate that is only declared must not make more of them.
+    arguments = [
+        "-fps_mode",
+        "vfr",
+        "-filter_threads",
+        "1",
+        "-vf",
+        f"yadif=deint=interlaced,{scale},setsar=1,format=yuv420p",
+    ]
     arguments += ["-c:v", "libx264", "-preset", video.speed, "-profile:v", "high"]
-    arguments += ["-crf", str(video.quality), "-maxrate", f"{video.max_bitrate_kbps}k"]
+    arguments += ["-crf", str(max(_BEST_LOSSY, video.quality)), "-maxrate", f"{video.max_bitrate_kbps}k"]
     arguments += ["-bufsize", f"{_BUFFER_S * video.max_bitrate_kbps}k", "-threads", str(threads)]
     if preset.container is Container.HLS:
         arguments += ["-force_key_frames", f"expr:gte(t,n_forced*{preset.hls_part_s})"]
