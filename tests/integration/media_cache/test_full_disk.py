@@ -48,6 +48,7 @@ def test_a_full_volume_is_507_and_damages_nothing(tmp_path: Path, volume: Path):
         assert service.request("PUT", path_of("again"), BODY).status == 201
 
 
+@pytest.mark.slow
 def test_507_reaches_the_client_and_what_is_there_is_served(tmp_path: Path, volume: Path):
     with MediaHost(tmp_path, data_dir=volume, MEDIA_MIN_FREE_BYTES="0") as host:
         statuses: list[int] = []

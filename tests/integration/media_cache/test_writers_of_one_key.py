@@ -4,6 +4,8 @@ import http.client
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from .media_rig import MediaHost, Reply, auth, exchange, path_of
 
 WRITERS = 6
@@ -39,6 +41,7 @@ def read_until(host: MediaHost, written: threading.Event) -> list[Reply]:
         own.close()
 
 
+@pytest.mark.slow
 def test_the_last_writer_wins_and_nothing_is_torn(host: MediaHost):
     written = threading.Event()
     letters = [chr(ord("a") + number) for number in range(WRITERS)]

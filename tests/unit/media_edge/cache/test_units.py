@@ -1,6 +1,8 @@
 """The systemd units of a media-cache host say what the code and the other unit rely on."""
 
+import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -112,3 +114,19 @@ def test_a_certificate_is_renewed_well_before_its_end_and_only_where_consumers_n
     own, caddy = environment("livedub-media-renew.service"), environment("livedub-media-caddy.service")
     for name in ("MEDIA_TLS_CERT_HOST_PATH", "MEDIA_CADDY_ADMIN_SOCKET"):
         assert own[name] == caddy[name]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_understands_every_line(tmp_path: Path):
+    copies: list[Path] = []
+    for unit in [*FOLDER.glob("*.service"), *FOLDER.glob("*.timer")]:
+        copies.append(tmp_path / unit.name)
+        copies[-1].write_text(re.sub(r"/opt/livedub/\.venv/bin/\w+", "/bin/true", unit.read_text()))
+    said = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, copies)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    ).stderr
+    assert [line for line in said.splitlines() if "livedub-media" in line] == []
