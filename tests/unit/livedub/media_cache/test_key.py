@@ -1,8 +1,9 @@
 import hashlib
+import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from livedub.errors import InvalidInputError
@@ -21,6 +22,15 @@ def test_the_key_is_the_sha256_of_canonical_json():
         == hashlib.sha256(canonical.encode()).hexdigest()
         == "cdee1a9aa3efacb9780e579479d53205a228e7c79bd7935fb6a9a93794daa04f"
     )
+
+
+@given(TEXTS, TEXTS, TEXTS, SPEEDS)
+@example('"\\\b\f\n\r\t\x00\x1f\x7f/\u2028\u2029', "\ue000", "\U0010ffff", 25)
+def test_any_texts_are_keyed_by_what_json_makes_of_them(sentence: str, voice: str, model: str, speed: int):
+    said = unicodedata.normalize("NFC", sentence)
+    identity = {"sentence": said, "voice": voice, "model": model, "speed": speed}
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert cache_key(sentence, voice, model, speed) == hashlib.sha256(canonical.encode()).hexdigest()
 
 
 @given(TEXTS, TEXTS, TEXTS, SPEEDS)
