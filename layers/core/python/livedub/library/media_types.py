@@ -37,7 +37,9 @@ _BESIDE = {
 VIDEO_EXTENSIONS = frozenset(_VIDEO)
 AUDIO_EXTENSIONS = frozenset(_AUDIO)
 MEDIA_EXTENSIONS = VIDEO_EXTENSIONS | AUDIO_EXTENSIONS
-"""What a scan registers."""
+SUBTITLE_EXTENSIONS = frozenset({".vtt"})
+REGISTERED_EXTENSIONS = MEDIA_EXTENSIONS | SUBTITLE_EXTENSIONS
+"""What a scan enters into the catalogue: media, and the subtitles that live streams and jobs leave beside it."""
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
