@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from livedub.media_cache.media_tls_settings import MediaTlsSettings
 
 _DEFAULT_FOLDER = Path("out/media")
+_CATALOGUE_VARIABLES = ("DATABASE_URL", "MEDIA_CATALOGUE_DIR", "MEDIA_CLEANUP_EVERY_S")
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 
@@ -90,7 +91,8 @@ def up(
         "--catalogue-dir": str(catalogue_dir.absolute()) if catalogue else "",
         "--cleanup-every": str(cleanup_every) if catalogue else "",
     }
-    _become([argument for option, value in options.items() if value for argument in (option, value)])
+    without: dict[str, str] = {} if catalogue else dict.fromkeys(_CATALOGUE_VARIABLES, "")
+    _become([argument for option, value in options.items() if value for argument in (option, value)], without)
 
 
 def tls_settings(tls_path: Path, reached_by: str) -> MediaTlsSettings:
@@ -121,11 +123,12 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _become(arguments: list[str]) -> NoReturn:
+def _become(arguments: list[str], variables: dict[str, str]) -> NoReturn:
     """Become the host's own process, so that Ctrl-C and the exit code are its own."""
     # The host is another package than this one, which is started, never imported.
     environment = {
         **os.environ,
+        **variables,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONSAFEPATH": "1",
     }
