@@ -62,8 +62,8 @@ MediaCacheOption = Annotated[
     bool,
     typer.Option(
         "--media-cache",
-        help="Start a media-cache host beside: speech that was generated before, in this run or an earlier one, is not "
-        "generated again. It stays in DIR/media-cache.",
+        help="Start a media-cache host beside: a line that is said again is kept in DIR/media-cache, for later runs too, "
+        "and not generated any more. TTS_MEDIA_CACHE_ADMIT_ON_SIGHT=1 keeps every line.",
     ),
 ]
 ServerOption = Annotated[Server, typer.Option(help="Media server; auto takes mediamtx where it is on PATH.")]
