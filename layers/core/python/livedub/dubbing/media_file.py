@@ -193,7 +193,8 @@ class _Dubber:
         self._on_progress = on_progress
         self._audio = container.streams.audio[0]
         self._copies: dict[int, Any] = {
-            stream.index: output.add_stream_from_template(stream)
+            # opaque: PyAV 14 would put an encoder's parameter sets in the place of the source's.
+            stream.index: output.add_stream_from_template(stream, opaque=True)
             for stream in (*container.streams.video, *container.streams.subtitles)
             if suffix not in _AUDIO_ONLY
         }

@@ -60,12 +60,13 @@ def pids_in(file: Path, count: int) -> list[int]:
 
 
 def test_progress_is_read_off_its_words(tmp_path: Path, program: Callable[[str], str]):
-    heard = Watched()
+    heard, clock_s = Watched(), iter(range(1_000_000))
+    progress = StepProgress(heard, clock=lambda: float(next(clock_s)))
     script = (
         "echo out_time_us=N/A; echo out_time_us=1000000; echo frame=7; printf 'out_time_us=-5\\nprogress=end'"
     )
-    run(program(script), tmp_path, heard)
-    assert heard.fractions == [0.25]
+    run_ffmpeg(program(script), [], folder=tmp_path, length_us=4_000_000, progress=progress)
+    assert heard.fractions[-1] == 0.25
 
 
 def test_its_last_words_are_the_reason(tmp_path: Path, program: Callable[[str], str]):

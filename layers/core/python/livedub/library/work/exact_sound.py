@@ -106,6 +106,8 @@ def _blocks(
                 if converted.pts is None or converted.time_base is None:
                     continue
                 time = converted.pts * converted.time_base
+                if time + Fraction(converted.samples, converted.sample_rate) <= zero + stream.time_base:
+                    continue  # warms the decoder up; some versions of FFmpeg leave it out themselves
                 near = abs(time - zero) <= stream.time_base
                 yield zero if near else time, converted.to_ndarray()
 

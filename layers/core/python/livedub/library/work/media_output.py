@@ -56,7 +56,8 @@ class MediaOutput:
             LibraryError: UNSUPPORTED_TYPE, the container cannot hold them.
         """
         with self._problems_named():
-            copy = self._container.add_stream_from_template(stream)
+            # opaque: PyAV 14 would open an encoder otherwise, whose parameter sets would take the place of the source's.
+            copy = self._container.add_stream_from_template(stream, opaque=True)
             copy.metadata.update(
                 {key: value for key, value in stream.metadata.items() if key in {"language", "title"}}
             )

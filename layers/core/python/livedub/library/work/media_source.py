@@ -70,8 +70,11 @@ def duration_ms(container: InputContainer) -> int:
 
 
 def start_us(container: InputContainer) -> int:
-    """The timestamp (microseconds) that jobs count as 0."""
-    return container.start_time or 0
+    """The timestamp (microseconds) that jobs count as 0.
+
+    What lies before 0 only warms a decoder up: FFmpeg 7 counts it, FFmpeg 8 does not.
+    """
+    return max(0, container.start_time or 0)
 
 
 def rewind(container: InputContainer) -> None:
