@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Builds the Lambda layer of third-party packages from locks/functions.txt into build/layers/dependencies/python.
-# The same lock gives the same bytes, on any machine. Does nothing when the lock did not change. Needs .venv (make setup).
-# Usage: setup/build_layer.sh [FOLDER]
+# Builds a Lambda layer of third-party packages from a lock: locks/functions.txt into build/layers/dependencies/python, or
+# locks/library-functions.txt into build/layers/library/python. The same lock gives the same bytes, on any machine. Does
+# nothing when the lock did not change. Needs .venv (make setup).
+# Usage: setup/build_layer.sh [FOLDER [LOCK]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly LOCK=locks/functions.txt
 readonly TARGET=${1:-build/layers/dependencies}
+readonly LOCK=${2:-locks/functions.txt}
 readonly STAMP=$TARGET.sha256
 # Lambda runs Python 3.11 on Amazon Linux 2: glibc 2.26, so nothing built for 2.28 would load.
 readonly LAMBDA_PLATFORM=x86_64-manylinux2014
 readonly LAMBDA_PYTHON=3.11
+readonly MOST_MIB=240
 
 fail() { printf 'build_layer: %s\n' "$*" >&2; exit 1; }
 
@@ -45,6 +47,10 @@ PYTHONHASHSEED=0 .venv/bin/python -m compileall -q -j 1 --invalidation-mode unch
 find "$staging/python" -type d -exec chmod 755 {} +
 find "$staging/python" -type f -exec chmod 644 {} +
 find "$staging/python" -exec touch --no-dereference --date 1980-01-01T00:00:00Z {} +
+
+# Lambda unpacks all layers of a function together; livedub itself takes the rest.
+unpacked_mib=$(du -sm --apparent-size "$staging/python" | cut -f 1)
+[ "$unpacked_mib" -le "$MOST_MIB" ] || fail "$LOCK makes $unpacked_mib MiB, Lambda takes 250 with all layers"
 
 rm -rf "$TARGET"
 mkdir "$TARGET"
