@@ -1,8 +1,6 @@
 """Reading what a scan has registered."""
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from uuid import UUID, uuid4
 
@@ -13,6 +11,7 @@ from livedub.library.library_errors import (
     LibraryError,
     LibraryErrorCode,
     MissingKeyError,
+    SourceChangedError,
     StorageUnavailableError,
 )
 from livedub.library.object_keys import ObjectInfo
@@ -24,27 +23,19 @@ from .media_samples import sample
 NOON = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
-@dataclass
-class Opened:
-    info: ObjectInfo
-    data: bytes
-
-    def read_all(self) -> bytes:
-        return self.data
-
-
 class Storage:
     def __init__(self, **contents: bytes | LibraryError) -> None:
         self.contents = {name.replace("_", "."): content for name, content in contents.items()}
         self.etags: dict[str, str] = {}
 
-    @contextmanager
-    def open_range(self, bucket: str, key: str, start: int = 0, end: int | None = None) -> Generator[Opened]:
+    def read_range(self, bucket: str, info: ObjectInfo, start: int, end: int) -> bytes:
         assert bucket == "the-bucket"
-        content = self.contents[key]
+        content = self.contents[info.key]
         if isinstance(content, LibraryError):
             raise content
-        yield Opened(ObjectInfo(key, len(content), self.etags.get(key, "e1"), NOON), content[start:end])
+        if self.etags.get(info.key, "e1") != info.etag:
+            raise SourceChangedError(bucket, info.key)
+        return content[start:end]
 
 
 class Assets:

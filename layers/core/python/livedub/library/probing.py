@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -40,26 +39,11 @@ _ENDS_ALL = frozenset(
 """The next asset would fare no better."""
 
 
-class OpenedRange(Protocol):
-    """An object, or a part of it, that is being read."""
-
-    @property
-    def info(self) -> ObjectInfo:
-        """The whole object."""
-        ...
-
-    def read_all(self) -> bytes:
-        """The part."""
-        ...
-
-
 class ReadableStorage(Protocol):
     """As much of the storage as is needed here."""
 
-    def open_range(
-        self, bucket: str, key: str, start: int = 0, end: int | None = None
-    ) -> AbstractContextManager[OpenedRange]:
-        """Read an object from byte `start` up to, not including, `end`."""
+    def read_range(self, bucket: str, info: ObjectInfo, start: int, end: int) -> bytes:
+        """An object from byte `start` up to, not including, `end`, as long as it is the one that `info` tells of."""
         ...
 
 
@@ -166,12 +150,8 @@ class _Reader:
             return self._failed(asset, error)
 
     def _fetch(self, asset: Asset, start: int, end: int) -> bytes:
-        with self.storage.open_range(self.bucket_name, asset.key, start, end) as opened:
-            if opened.info.etag != asset.etag:
-                raise LibraryError(
-                    LibraryErrorCode.SOURCE_CHANGED, f"{asset.key!r} was replaced meanwhile.", "Scan again."
-                )
-            return opened.read_all()
+        info = ObjectInfo(asset.key, asset.size_bytes, asset.etag, asset.modified_at)
+        return self.storage.read_range(self.bucket_name, info, start, end)
 
     def _failed(self, asset: Asset, error: LibraryError) -> MediaError | None:
         if error.code in _ENDS_ALL:
