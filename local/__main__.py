@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from rich.markup import escape
 
 from livedub.errors import LivedubError
 from local.demo import DemoOptions, run_demo
+from local.library_stack import LibraryOptions
+from local.media_front import DEFAULT_PORT as DEFAULT_LIBRARY_PORT
 from local.media_servers.select import SERVERS
+from local.object_store import DEFAULT_PORT as DEFAULT_OBJECTS_PORT
 from local.stack import StackOptions
-from local.up import DEFAULT_HTTP_PORT, DEFAULT_RTMP_PORT, UpOptions, run_up
+from local.up import DEFAULT_HTTP_PORT, DEFAULT_RTMP_PORT, LIBRARY_FOLDER, UpOptions, run_up
 
 EXIT_VERIFIED = 0
 EXIT_NOT_VERIFIED = 1
@@ -53,12 +57,15 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--rtmp-port", type=int, default=DEFAULT_RTMP_PORT)
     up.add_argument("--http-port", type=int, default=DEFAULT_HTTP_PORT)
     up.add_argument("--out", type=Path, default=Path("out/up"))
+    up.add_argument("--library", action=argparse.BooleanOptionalAction, default=True)
+    up.add_argument("--library-port", type=int, default=DEFAULT_LIBRARY_PORT)
+    up.add_argument("--objects-port", type=int, default=DEFAULT_OBJECTS_PORT)
     return top
 
 
 def _stack_options(arguments: argparse.Namespace) -> StackOptions:
     given = vars(arguments)
-    names = StackOptions.__dataclass_fields__.keys() & given.keys()
+    names = (StackOptions.__dataclass_fields__.keys() & given.keys()) - {"library"}
     return StackOptions(**{name: given[name] for name in names})
 
 
@@ -74,7 +81,12 @@ async def _demo(arguments: argparse.Namespace, console: Console) -> int:
 
 
 async def _up(arguments: argparse.Namespace, console: Console) -> int:
-    options = UpOptions(stream_id=arguments.stream_id, out=arguments.out, stack=_stack_options(arguments))
+    library = None
+    if arguments.library:
+        folder = arguments.out.resolve() / LIBRARY_FOLDER
+        library = LibraryOptions(folder, arguments.library_port, arguments.objects_port)
+    stack = replace(_stack_options(arguments), library=library)
+    options = UpOptions(stream_id=arguments.stream_id, out=arguments.out, stack=stack)
     await run_up(options, console)
     return 0
 

@@ -114,7 +114,7 @@ class LibraryStack:
                     self._supervisor, self._run_dir, store, api_url=api_url, port=self._options.port
                 )
             )
-            self._library = Library(url, token, store, environment)
+            self._library = Library(url, token, store, {**environment, "LIBRARY_API_URL": url})
             self._exit = starting.pop_all()
         return self.library
 

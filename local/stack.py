@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from livedub.errors import ConfigurationError
 from local.control_plane import ControlPlane, find_control_plane, start_control_plane
+from local.library_stack import Library, LibraryOptions, LibraryStack
 from local.media_cache import MediaCache, start_media_cache
 from local.media_servers.base import MediaServer, MediaServerOptions
 from local.media_servers.select import select_media_server
@@ -45,6 +46,7 @@ class StackOptions:
     Ports of 0 are chosen free. `sts_url` names a service that runs already; empty starts one with `profile`: `sts`
     says whether it is reached over HTTP or through an emulated RunPod queue.
     `media_cache` starts a host that keeps generated speech, for the workers: no service reaches it from RunPod either.
+    `library` runs the media library beside; live streams leave their recordings there.
     `on` names a local AWS that runs already, with what `make deploy-local` put there; empty starts a fresh one.
     Languages, voice, delay and `grace_ms` are what streams get that have no settings of their own.
     """
@@ -57,6 +59,7 @@ class StackOptions:
     sts: Literal["http", "runpod"] = "http"
     sts_url: str = ""
     media_cache: bool = False
+    library: LibraryOptions | None = None
     server: str = "auto"
     bind: str = "127.0.0.1"
     rtmp_port: int = 0
@@ -95,6 +98,7 @@ class Stack:
         self.sts: ChildProcess | None = None
         self.emulator: Emulator | None = None
         self.media_cache: MediaCache | None = None
+        self.library: Library | None = None
         self.sts_url = options.sts_url
         self._wanted_agents = agents
         self._run_dir = run_dir
@@ -107,6 +111,7 @@ class Stack:
                 remedy="Give one of them.",
             )
         self._exit = AsyncExitStack()
+        self._library_stack: LibraryStack | None = None
         self._control: ControlPlane | None = None
         self.relay_port = free_port()
         self.server: MediaServer = select_media_server(
@@ -126,7 +131,13 @@ class Stack:
             starting.push_async_callback(self.server.stop)
             # What takes long goes side by side; a wrong port shows before either has cost anything.
             await self.server.start()
-            await _together(self._start_control_plane(), self._start_sts(), self._start_media_cache())
+            await _together(
+                self._start_control_plane(),
+                self._start_sts(),
+                self._start_media_cache(),
+                self._start_library(starting),
+            )
+            await self._start_library_worker()
             self.relay = await self.start_relay()
             for _ in range(self._wanted_agents):
                 await self.start_agent()
@@ -193,6 +204,7 @@ class Stack:
             "STS_SERVICE_URL": self.sts_url,
             **(self.emulator.client_environment if self.emulator else {}),
             **(self.media_cache.consumer_environment if self.media_cache else {}),
+            **(self.library.environment if self.library else {}),
             **options.worker_env,
             **self.control.environment,
             "AGENT_ID": agent_id,
@@ -224,6 +236,19 @@ class Stack:
     async def _start_media_cache(self) -> None:
         if self.options.media_cache:
             self.media_cache = await start_media_cache(self.supervisor, self._cache_dir)
+
+    async def _start_library(self, starting: AsyncExitStack) -> None:
+        if self.options.library is not None:
+            stack = LibraryStack(self.supervisor, self.options.library, self._run_dir / "library")
+            self.library = await starting.enter_async_context(stack)
+            self._library_stack = stack
+
+    async def _start_library_worker(self) -> None:
+        # Only now it is known where the speech service is.
+        if self._library_stack is not None:
+            found = {"STS_SERVICE_URL": self.sts_url}
+            client = self.emulator.client_environment if self.emulator else {}
+            await self._library_stack.start_worker({**found, **client})
 
     async def _start_sts(self) -> None:
         if self.sts_url:

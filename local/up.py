@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +14,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from livedub.cli.api_access import shared_access
+from livedub.cli.library_access import shared_library
 from local.control_plane import ControlPlane
 from local.demo_view import state_in_words
+from local.library_stack import Library
 from local.media_servers.base import MediaServer
 from local.processes import ChildProcess, ProcessError
 from local.rtmp_url import ffmpeg_play_args, ffmpeg_publish_args
 from local.stack import CACHE_FOLDER, AgentEvent, Stack, StackOptions
+
+LIBRARY_FOLDER = "library"
+"""Where files and catalogue of a run's library stay for the next one, beside its results."""
 
 DEFAULT_RTMP_PORT = 1935
 DEFAULT_HTTP_PORT = 8888
@@ -51,8 +57,12 @@ async def run_up(options: UpOptions, console: Console) -> None:
             cache_dir=out / CACHE_FOLDER,
         )
         async with stack:
-            with shared_access(stack.control.access, os.environ):
+            with ExitStack() as shared:
+                shared.enter_context(shared_access(stack.control.access, os.environ))
                 _print_urls(console, stack.server, stack.control, options)
+                if stack.library is not None:
+                    shared.enter_context(shared_library(stack.library.environment, os.environ))
+                    _print_library(console, stack.library)
                 if stack.media_cache is not None:
                     kept = f"{stack.media_cache.url}, speech stays in {options.out / CACHE_FOLDER}"
                     console.print(f"[bold]Media cache[/] {escape(kept)}", soft_wrap=True, highlight=False)
@@ -94,6 +104,16 @@ def _print_urls(console: Console, server: MediaServer, control: ControlPlane, op
     if server.host != options.stack.bind:
         lines.append(f"Other machines name this machine's address instead of {server.host}.")
     # Not boxed and not wrapped: these lines are there to be copied.
+    console.print("\n".join(lines), soft_wrap=True, highlight=False)
+
+
+def _print_library(console: Console, library: Library) -> None:
+    buckets = f"{library.store.bucket_in}, {library.store.bucket_out}"
+    lines = [
+        f"[bold]Library[/]  {library.url}/api/, /graphql, files below /media/in/ and /media/out/",
+        f"  S3      {library.store.endpoint_url} (buckets {buckets})",
+        "  livedub library put FILE, scan, ls, job ...    (finds this by itself)",
+    ]
     console.print("\n".join(lines), soft_wrap=True, highlight=False)
 
 

@@ -79,6 +79,7 @@ async def test_up_dubs_what_is_published_shows_it_and_ends_on_sigterm(
         str(http_port),
         "--out",
         str(tmp_path / "up"),
+        "--no-library",
     )
     state = tmp_path / "state"
     up = await local(supervisor, "up", *ports, state=state)
@@ -103,7 +104,7 @@ async def test_up_names_a_taken_port(supervisor: Supervisor, tmp_path: Path):
     first, second = free_ports(2)
     async with await asyncio.start_server(lambda *_: None, "127.0.0.1", first):
         arguments = ("--rtmp-port", str(first), "--http-port", str(second), "--out", str(tmp_path / "up"))
-        up = await local(supervisor, "up", *arguments)
+        up = await local(supervisor, "up", *arguments, "--no-library")
         assert await asyncio.wait_for(up.wait(), 30) == 2
     assert f"nginx cannot listen on 127.0.0.1:{first}" in up.describe_end()
 

@@ -101,14 +101,19 @@ def test_every_option_of_demo_arrives(started: list[tuple[str, list[str]]]):
 
 def test_every_option_of_up_arrives(started: list[tuple[str, list[str]]]):
     given = "--stream-id gala --bind 192.0.2.1 --rtmp-port 0 --http-port 9000 --out y"
+    given += " --no-library --library-port 0 --objects-port 9100"
     values = taken(started, "up", *given.split())
-    assert [values[name] for name in ("stream_id", "bind", "rtmp_port", "http_port", "out")] == [
-        "gala",
-        "192.0.2.1",
-        0,
-        9000,
-        Path("y"),
-    ]
+    expected = {
+        "stream_id": "gala",
+        "bind": "192.0.2.1",
+        "rtmp_port": 0,
+        "http_port": 9000,
+        "out": Path("y"),
+        "library": False,
+        "library_port": 0,
+        "objects_port": 9100,
+    }
+    assert {name: values[name] for name in expected} == expected
 
 
 def test_a_deliberate_error_is_one_line_and_its_remedy(

@@ -45,6 +45,18 @@ def up(  # noqa: PLR0913 - each one is an option
     sts: StsOption = Sts.HTTP,
     sts_url: StsUrl = "",
     media_cache: MediaCacheOption = False,
+    library: Annotated[
+        bool,
+        typer.Option(
+            help="Run the media library too: S3 storage, catalogue, jobs. Its data stays in DIR/library."
+        ),
+    ] = True,
+    library_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of the library's API and files; 0 takes a free one.")
+    ] = 8090,
+    objects_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of the library's S3 storage; 0 takes a free one.")
+    ] = 9000,
     server: ServerOption = Server.AUTO,
     on: On = "",
 ) -> None:
@@ -58,6 +70,9 @@ def up(  # noqa: PLR0913 - each one is an option
         f"--rtmp-port={rtmp_port}",
         f"--http-port={http_port}",
         f"--out={out}",
+        "--library" if library else "--no-library",
+        f"--library-port={library_port}",
+        f"--objects-port={objects_port}",
     ]
     shared = stack_arguments(
         source=source,
