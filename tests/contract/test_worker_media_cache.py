@@ -7,19 +7,24 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 
 from gpu_handler.pipeline import Pipeline
 from livedub.audio.pcm import Samples
 from livedub.dubbing.session import DubbingSession
 from livedub.dubbing.virtual import VirtualClock, dub_tracks
+from livedub.media_cache.key import Variant
 from livedub.media_cache.policy import READ_RATE_HZ, CachePolicy, PolicyConfig
-from livedub.sts.client import GuardedSts, connect_guarded_sts
+from livedub.media_cache.stored_audio import encode_variant
+from livedub.sts.client import GuardedSpeechToSpeech, connect_guarded_sts
 from livedub.sts.client_settings import StsClientSettings
 from livedub.sts.contract import Target
+from tests.contract.runpod_rig import runpod_rig
 from tests.contract.sts_rig import RunningService, service
 from tests.unit.gpu_handler.fake_engines import FakeEngines
 from tests.unit.livedub.dubbing.programme import bursts, chunks, config
@@ -28,6 +33,8 @@ from tests.unit.livedub.media_cache.memory_store import MemoryStore
 BOUND_S = 60.0
 SPEECH = ((1.0, 2.5), (4.0, 5.5), (7.0, 8.5))
 ENGLISH = "good evening everyone"
+STOPPED = "was stopped before its answer"
+"""What a worker on RunPod says of a job that was cancelled."""
 FRENCH = "buenas noches a todos [es-fr]"
 
 
@@ -49,18 +56,20 @@ class Scene:
         self.policy = CachePolicy(self.store, PolicyConfig(lookup_ms=30_000))
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[tuple[RunningService, GuardedSts]]:
+    async def serving(self) -> AsyncIterator[tuple[RunningService, GuardedSpeechToSpeech]]:
         async with service(Pipeline(self.fakes.engines())) as running:
             sts = connect_guarded_sts(running.url, api_key="", settings=StsClientSettings())
-            assert isinstance(sts, GuardedSts)
             try:
                 yield running, sts
             finally:
                 await sts.aclose()
 
-    async def dub(self, sts: GuardedSts, **changes: Any) -> list[dict[str, Any]]:
+    async def dub(self, sts: GuardedSpeechToSpeech, **changes: Any) -> list[dict[str, Any]]:
         """Dub three pieces of speech that say the same; whatever is kept of one is stored before the next is cut."""
-        settings, clock = config(delay_ns=3_000_000_000, in_flight_limit=1, **changes), VirtualClock()
+        settings, clock = (
+            config(**{"delay_ns": 3_000_000_000, "in_flight_limit": 1, **changes}),
+            VirtualClock(),
+        )
         session = DubbingSession(settings, sts, clock, self.events.append, cache_policy=self.policy)
         try:
             programme = chunks(bursts(*SPEECH, seconds=12))
@@ -146,3 +155,32 @@ async def test_a_cache_that_hangs_costs_no_dub():
         lines = await scene.dub(sts)
     assert [line["rung"] for line in lines] == ["dub"] * 3
     assert scene.policy.counts.late == 3
+
+
+class EveryLine(MemoryStore):
+    """Has whatever is asked for."""
+
+    async def get(self, key: str, variant: Variant) -> bytes | None:
+        return encode_variant(tone(1_000), READ_RATE_HZ, variant)
+
+
+@pytest.mark.slow
+async def test_a_job_on_runpod_is_cancelled_when_the_cache_has_all_of_it(tmp_path: Path):
+    scene = Scene(EveryLine())
+    with runpod_rig(tmp_path) as rig:
+        # The voice is in no hurry: what the cache has comes first.
+        worker = rig.start_worker(STS_MOCK_TTS_MS="20000")
+        settings = StsClientSettings(sts_runpod_base_url=rig.url)
+        sts = connect_guarded_sts(rig.address, api_key=rig.key, settings=settings)
+        try:
+            lines = await asyncio.wait_for(
+                scene.dub(sts, more_targets=(Target(language="fr"),), delay_ns=60_000_000_000), BOUND_S
+            )
+        finally:
+            await sts.aclose()
+        assert [line["cache_hit"] for line in lines] == [True] * 3
+        assert [line["languages"]["fr"]["cache_hit"] for line in lines] == [True] * 3
+        await asyncio.to_thread(worker.line, STOPPED)
+        async with httpx.AsyncClient(trust_env=False, headers={"authorization": f"Bearer {rig.key}"}) as http:
+            jobs = (await http.get(f"{rig.url}/{rig.endpoint_id}/health")).json()["jobs"]
+        assert (jobs["completed"], jobs["failed"]) == (0, 0)
