@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from livedub.errors import ConfigurationError
+from livedub.media_cache.consumer_settings import MediaCacheSettings
+from media_edge.worker.cache_link import CacheLink
+from media_edge.worker.metrics import WorkerMetrics
+from tests.unit.livedub.media_cache.fake_cache import FakeCache, running
+
+BOUND_S = 30.0
+
+
+@pytest.mark.parametrize("settings", [None, MediaCacheSettings()])
+async def test_without_an_address_there_is_nothing_to_do(settings: MediaCacheSettings | None):
+    link = CacheLink(settings)
+    link.start()
+    assert link.policy is None
+    await link.aclose()
+
+
+async def test_it_connects_once_beside_the_work_and_closes_twice(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    async with running(FakeCache()) as cache:
+        link = CacheLink(MediaCacheSettings(base_url=cache.url, deadline_ms=30_000))
+        link.start()
+        link.start()
+        assert link._task is not None
+        await asyncio.wait_for(link._task, BOUND_S)
+        assert [request.method for request in cache.received] == ["GET"]
+        await asyncio.wait_for(link.aclose(), BOUND_S)
+        await link.aclose()
+    assert "the media cache answers" in caplog.text
+
+
+async def test_closing_does_not_wait_for_a_cache_that_hangs():
+    async def silent(_: object, __: object) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    async with running(FakeCache(behaviour=silent)) as cache:
+        link = CacheLink(MediaCacheSettings(base_url=cache.url, deadline_ms=60_000))
+        link.start()
+        await asyncio.wait_for(link.aclose(), BOUND_S)
+
+
+async def test_a_missing_rubber_band_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    async with running(FakeCache()) as cache:
+        link = CacheLink(MediaCacheSettings(base_url=cache.url))
+        link.start()
+        await link.aclose()
+    assert "rubberband is not installed" in caplog.text
+
+
+def test_what_cannot_be_trusted_ends_the_worker():
+    with pytest.raises(ConfigurationError):
+        CacheLink(MediaCacheSettings(base_url="https://10.0.0.1:8443", ca_bundle="bm8gcGVt"))
+
+
+def test_the_counts_are_in_the_worker_s_metrics():
+    metrics = WorkerMetrics()
+    metrics.watch_media_cache(lambda: {"hits": 2, "misses": 1})
+    assert metrics.registry.get_sample_value("worker_media_cache_total", {"outcome": "hits"}) == 2
