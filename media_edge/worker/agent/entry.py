@@ -11,6 +11,7 @@ import sys
 from functools import partial
 
 from livedub.errors import ConfigurationError, LivedubError
+from livedub.library.library_settings import LibrarySettings
 from livedub.observability import configure_logging
 from livedub.supervision.dynamo_stream_store import DynamoStreamStore
 from livedub.supervision.policy import SupervisionPolicy
@@ -20,6 +21,7 @@ from media_edge.worker.agent.aws_client import agent_aws_client
 from media_edge.worker.agent.calls import DetachedCalls
 from media_edge.worker.agent.imds_client import InstanceMetadata
 from media_edge.worker.agent.lifecycle_client import LifecycleHook
+from media_edge.worker.agent.live_library import LiveLibrary
 from media_edge.worker.agent.media_kick_client import RelayKicker
 from media_edge.worker.agent.metrics import AgentMetrics
 from media_edge.worker.agent.settings import AgentSettings, read_settings
@@ -58,6 +60,7 @@ async def _run(settings: AgentSettings, policy: SupervisionPolicy) -> None:
     environment = worker_environment(os.environ)
     argv = shlex.split(settings.worker_command) or WORKER_ARGV
     pool = WorkerPool(partial(WorkerProcess.start, argv, environment), keep_spare=settings.warm_spare)
+    library = LiveLibrary.connect(settings, LibrarySettings.load()) if settings.library_spool else None
     tools = Tools(
         agent_id=settings.name,
         store=DynamoStreamStore(
@@ -73,6 +76,7 @@ async def _run(settings: AgentSettings, policy: SupervisionPolicy) -> None:
         start_timeout_s=settings.start_timeout_s,
         drain_timeout_s=settings.drain_timeout_s,
         events_dir=settings.events_dir.expanduser() if settings.events_dir else None,
+        library=library,
         tell=progress.write,
     )
     queue = SqsWorkQueue(
@@ -84,6 +88,8 @@ async def _run(settings: AgentSettings, policy: SupervisionPolicy) -> None:
         _serve_metrics(metrics, settings)
         _obey_signals(agent)
         pool.start()
+        if library is not None:
+            library.start()
         logger.info("Agent %s has %d slots.", settings.name, settings.slots)
         saying = asyncio.create_task(_say_ready(pool, settings, progress), name="ready")
         await _work(agent, settings, tools)
@@ -104,7 +110,7 @@ async def _say_ready(pool: WorkerPool, settings: AgentSettings, progress: Progre
 
 async def _work(agent: Agent, settings: AgentSettings, tools: Tools) -> None:
     if not settings.imds_url:
-        await agent.run()
+        await _run_to_the_end(agent, tools)
         return
     metadata = InstanceMetadata(settings.imds_url, settings.call_timeout_s)
     notices = asyncio.create_task(
@@ -118,13 +124,20 @@ async def _work(agent: Agent, settings: AgentSettings, tools: Tools) -> None:
         name="termination notices",
     )
     try:
-        await agent.run()
+        await _run_to_the_end(agent, tools)
         if settings.lifecycle_hook and settings.lifecycle_group:
             await _complete_lifecycle(metadata, settings, tools)
     finally:
         notices.cancel()
         await asyncio.gather(notices, return_exceptions=True)
         metadata.close()
+
+
+async def _run_to_the_end(agent: Agent, tools: Tools) -> None:
+    """Until drained, and what streams left behind is uploaded: a host that goes away takes its disk along."""
+    await agent.run()
+    if tools.library is not None:
+        await asyncio.to_thread(tools.library.finish, tools.drain_timeout_s)
 
 
 async def _complete_lifecycle(metadata: InstanceMetadata, settings: AgentSettings, tools: Tools) -> None:

@@ -41,6 +41,14 @@ class AgentSettings(BaseSettings):
     events_dir: Path | None = Field(
         default=None, description="Folder for each stream's event log, STREAM_ID.jsonl; empty writes none."
     )
+    library_spool: Path | None = Field(
+        default=None,
+        description="Folder in which each generation's subtitles and recordings wait for their upload to the library "
+        "(S3_*, LIBRARY_API_URL, LIBRARY_API_TOKEN); on a disk that outlives the host's start. Empty keeps none.",
+    )
+    library_records: bool = Field(
+        default=False, description="Whether workers keep what they send, as FLV files, for the library."
+    )
     poll_wait_s: int = Field(default=5, ge=0, le=20, description="Longest wait of one look into the queue.")
     call_timeout_s: float = Field(
         default=3.0,

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from livedub.errors import ConfigurationError, InvalidInputError
+from livedub.library.live_uploads import Leavings
 from livedub.supervision.contract import WorkItem, WorkReport
 from livedub.supervision.record import Desired, Phase, StreamRecord
 from livedub.supervision.store_errors import StoreUnavailableError
@@ -80,7 +81,14 @@ class StreamRun:
             on_fenced=lambda why: self._end(_fenced(why)),
             on_confirmed=self._grant,
         )
-        report = await self._run_worker(binding, started_s)
+        leavings = (
+            self._tools.library.begin(self.stream_id, self.work.generation) if self._tools.library else None
+        )
+        try:
+            report = await self._run_worker(binding, started_s, leavings)
+        finally:
+            if self._tools.library:
+                self._tools.library.end(leavings)
         if report is not None:
             self.outcome = report.outcome
             await self._beats.save_timeline()
@@ -118,7 +126,9 @@ class StreamRun:
         if self._worker is not None:
             self._worker.send({"command": "stop"})
 
-    async def _run_worker(self, binding: Binding, started_s: float) -> WorkReport | None:
+    async def _run_worker(
+        self, binding: Binding, started_s: float, leavings: Leavings | None
+    ) -> WorkReport | None:
         """The report, or None when nothing is to be reported."""
         if self._drain is not None:
             return report_exit(0, self._drain)
@@ -126,6 +136,8 @@ class StreamRun:
             settings = worker_settings(
                 binding.record, self.work.generation, binding.token, self._tools.events_dir
             )
+            if self._tools.library:
+                settings.update(self._tools.library.worker_settings(leavings))
             worker = await self._tools.workers.take()
         except (InvalidInputError, WorkerStartError) as error:
             logger.error("No worker was started: %s", error)

@@ -11,6 +11,7 @@ from typing import Any
 
 from livedub.supervision.policy import SupervisionPolicy
 from livedub.supervision.stream_store_port import StreamStore
+from media_edge.worker.agent.live_library import LiveLibrary
 from media_edge.worker.agent.metrics import AgentMetrics
 from media_edge.worker.agent.ports import Calls, MediaKicker, TaskTokens
 from media_edge.worker.agent.worker_pool import Workers
@@ -40,6 +41,7 @@ class Tools:
         call_timeout_s: bound of one call; beats of short leases get less.
         start_timeout_s: how long a worker may load.
         drain_timeout_s: how long a worker may play out.
+        library: keeps what streams leave behind; None where nobody wants it.
         tell: hears what becomes of each stream and every line of its worker, for whoever started the agent.
         now_ms: the wall clock.
         jitter: varies a period.
@@ -57,6 +59,7 @@ class Tools:
     start_timeout_s: float = 45.0
     drain_timeout_s: float = 90.0
     events_dir: Path | None = None
+    library: LiveLibrary | None = None
     tell: Callable[[Mapping[str, Any]], None] = to_nobody
     now_ms: Callable[[], int] = unix_ms
     jitter: Callable[[float], float] = around

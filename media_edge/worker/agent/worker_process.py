@@ -20,7 +20,7 @@ WORKER_ARGV = (sys.executable, "-m", "media_edge.worker", "run", "--supervised")
 
 _MAX_LINE_BYTES = 1024 * 1024
 _KILL_BOUND_S = 5.0
-_OURS = ("AWS_", "AGENT_", "LIVEDUB_", "RELAY_", "BOTO_")
+_OURS = ("AWS_", "AGENT_", "LIVEDUB_", "RELAY_", "BOTO_", "S3_", "LIBRARY_", "DATABASE_URL")
 """Variables that are none of a worker's business, credentials first of all."""
 
 EventSink = Callable[[Mapping[str, Any]], None]

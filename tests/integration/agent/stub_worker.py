@@ -47,6 +47,17 @@ def read_commands() -> None:
     os._exit(8)
 
 
+def leave_subtitles(settings: dict[str, Any]) -> None:
+    """As the real one does: STREAM_ID/LANGUAGE.vtt in the folder it was told."""
+    if "subtitles_dir" not in settings:
+        return
+    folder = Path(settings["subtitles_dir"]) / settings["stream_id"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "en.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n\n")
+    if "recording_path" in settings:
+        Path(settings["recording_path"]).write_bytes(b"FLV")
+
+
 def main() -> None:
     die_with_parent()
     signal.signal(signal.SIGUSR1, lambda *_: wedged.set())
@@ -57,6 +68,7 @@ def main() -> None:
     assignment = json.loads(line)
     settings = assignment["settings"]
     note({"event": "assigned", "settings": settings, "timeline": assignment["timeline"]})
+    leave_subtitles(settings)
     origin = {
         "utc_ns": time.time_ns(),
         "media_offset_ns": os.getpid(),

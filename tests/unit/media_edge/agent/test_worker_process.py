@@ -123,6 +123,9 @@ def test_a_worker_inherits_its_settings_but_no_aws():
             "AGENT_WORK_QUEUE_URL": "http://queue",
             "LIVEDUB_API_TOKEN": "secret",
             "RELAY_SIGNING_KEY": "secret",
+            "S3_SECRET_ACCESS_KEY": "secret",
+            "LIBRARY_API_TOKEN": "secret",
+            "DATABASE_URL": "secret",
         }
     )
     assert inherited == {"PATH": "/bin", "WORKER_DELAY_MS": "4000", "STS_SERVICE_URL": "http://sts"}

@@ -22,7 +22,7 @@ def register_prefix(api_url: str, token: str, prefix: str) -> None:
         answer = httpx.post(
             f"{api_url.rstrip('/')}/api/assets/scan",
             json={"prefix": prefix},
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=_TIMEOUT_S,
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -83,6 +83,11 @@ class LibrarySettings(BaseSettings):
         description="Folder for what a job works on; it needs room for the source and what is made of it. Empty: the "
         "system's folder for temporary files.",
     )
+    api_url: str = Field(
+        default="",
+        description="Address of the library's API, such as http://127.0.0.1:8090, for the command line and for hosts that "
+        "register what they upload.",
+    )
     api_token: SecretStr = Field(
         default=SecretStr(""),
         description="Bearer token that the library's API asks for; empty lets nobody in.",
