@@ -15,7 +15,7 @@ import pytest
 from livedub.library.assets import AssetStore, NoSuchAssetError, ScannedAssets
 from livedub.library.catalogue import Catalogue
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
-from livedub.library.media_types import MEDIA_EXTENSIONS
+from livedub.library.media_types import REGISTERED_EXTENSIONS
 from livedub.library.object_keys import ObjectInfo, has_extension
 from livedub.library.scan import scan_bucket
 from livedub.library.types import (
@@ -408,7 +408,7 @@ def test_it_is_all_that_is_asked_of_it(catalogue: Catalogue):
     listed: AssetStore = catalogue.assets
     assert scanned.known(BucketRole.IN, "", "", 1) == []
     assert listed.list().items == ()
-    assert has_extension("a.mp4", MEDIA_EXTENSIONS)
+    assert has_extension("a.vtt", REGISTERED_EXTENSIONS)
 
 
 def test_a_listing_that_goes_through_folders_first_is_no_trouble(assets: Any):

@@ -55,6 +55,14 @@ def test_a_file_on_disk_is_read_likewise(tmp_path: Path):
     assert refused.value.code is LibraryErrorCode.WRONG_EXTENSION
 
 
+def test_subtitles_are_told_from_media():
+    subtitles = b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n"
+    info = probed(subtitles, "live/show/3/es.vtt")
+    assert info.container == "webvtt"
+    assert [stream.kind for stream in info.streams] == [StreamKind.SUBTITLE]
+    assert refusal(subtitles, "clip.mp4").code is LibraryErrorCode.WRONG_EXTENSION
+
+
 def test_nothing_is_no_media():
     assert refusal(b"").code is LibraryErrorCode.EMPTY_FILE
 
@@ -68,11 +76,10 @@ def test_nothing_is_no_media():
         b"\x89PNG\r\n\x1a\n" + b"\0" * 500,
         b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile:///etc/passwd\n",
         b"ffconcat version 1.0\nfile /etc/passwd\n",
-        b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n",
         b"PK\x03\x04" + b"\0" * 500,
         b"x",
     ],
-    ids=["text", "zeros", "noise", "picture", "playlist", "concat", "subtitles", "archive", "one-byte"],
+    ids=["text", "zeros", "noise", "picture", "playlist", "concat", "archive", "one-byte"],
 )
 def test_what_is_no_media_is_told(data: bytes):
     assert refusal(data).code is LibraryErrorCode.NOT_MEDIA
@@ -172,7 +179,7 @@ def test_a_long_file_is_not_read_to_its_end():
 def test_broken_headers_end_in_words(extension: str):
     """Whatever a few wrong bytes make of a file: it is read, or the error has a code. Nothing else comes out."""
     draw = random.Random(extension)
-    for _ in range(150):
+    for _ in range(60):
         data = bytearray(sample(extension))
         for _ in range(draw.randrange(1, 12)):
             data[draw.randrange(min(len(data), 2_000))] = draw.randrange(256)

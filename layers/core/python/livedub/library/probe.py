@@ -35,6 +35,7 @@ _EXTENSIONS: Mapping[str, tuple[str, ...]] = {
     "flac": (".flac",),
     "aac": (".aac",),
     "ogg": (".ogg",),
+    "webvtt": (".vtt",),
 }
 """What FFmpeg calls a format, and the names that files of it may have; those of the library, the usual one first."""
 _OTHER_MEDIA = ("mpegts", "mpeg", "amr", "aiff", "au", "w64")
@@ -91,7 +92,12 @@ def probe(file: RangeFile, size_bytes: int, name: str) -> MediaInfo:
     except (FFmpegError, ValueError, ArithmeticError, EOFError) as error:
         # Headers may hold any number; what does not fit a schema is no media either.
         raise _unreadable(seen, size_bytes, name, error) from error
-    if not any(stream.kind in {StreamKind.VIDEO, StreamKind.AUDIO} for stream in info.streams):
+    worth_it = {
+        StreamKind.VIDEO,
+        StreamKind.AUDIO,
+        StreamKind.SUBTITLE if info.container == "webvtt" else None,
+    }
+    if not any(stream.kind in worth_it for stream in info.streams):
         raise _not_media(name, "it holds neither sound nor moving pictures")
     missing = why_cut_short(seen, size_bytes, info.container)
     if missing:

@@ -18,7 +18,7 @@ from typing import Protocol
 from livedub.library.assets import KnownObject, ScannedAssets
 from livedub.library.key_order import in_key_order
 from livedub.library.library_errors import BadKeyError
-from livedub.library.media_types import MEDIA_EXTENSIONS
+from livedub.library.media_types import REGISTERED_EXTENSIONS
 from livedub.library.object_keys import ObjectInfo, check_key, check_prefix
 from livedub.library.types import MAX_LISTED_FILES, BucketRole, ScanResult
 
@@ -112,7 +112,7 @@ def scan_bucket(
     """
     check_prefix(prefix)
     scan = _Scan(assets, bucket, assets.moment())
-    listed = storage.list_objects(bucket_name, prefix, MEDIA_EXTENSIONS)
+    listed = storage.list_objects(bucket_name, prefix, REGISTERED_EXTENSIONS)
     ordered = in_key_order(_telling(listed, on_listed), folder=work_dir)
     for verdict, what in compare(ordered, _rows(assets, bucket, prefix)):
         scan.add(verdict, what)
