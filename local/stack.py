@@ -205,6 +205,7 @@ class Stack:
             **(self.emulator.client_environment if self.emulator else {}),
             **(self.media_cache.consumer_environment if self.media_cache else {}),
             **(self.library.environment if self.library else {}),
+            **self._spool_env(),
             **options.worker_env,
             **self.control.environment,
             "AGENT_ID": agent_id,
@@ -213,6 +214,11 @@ class Stack:
             "AGENT_STREAMS_TABLE": self.control.deployed.streams_table,
             "AGENT_EVENTS_DIR": str(self._events_dir),
         }
+
+    def _spool_env(self) -> dict[str, str]:
+        # Beside the library's own data: what a run that was killed left is uploaded by the next one.
+        library = self.options.library
+        return {"AGENT_LIBRARY_SPOOL": str(library.folder.resolve() / "live")} if library else {}
 
     def _server_options(self) -> MediaServerOptions:
         options = self.options
