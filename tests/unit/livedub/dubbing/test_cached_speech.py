@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from livedub.audio import fit as fit_module
 from livedub.audio.codec import encode_audio
@@ -41,6 +43,8 @@ from tests.unit.livedub.media_cache.memory_store import MemoryStore
 
 PATIENT = PolicyConfig(lookup_ms=30_000)
 """Where no time is to pass, so that a slow machine changes nothing."""
+AMPLE_NS = 40_000_000_000
+"""A delay within which any machine fits a second of speech."""
 MODEL = "kokoro:kokoro-82m"
 SPOKEN_HZ = 600.0
 STORED_HZ = 900.0
@@ -219,7 +223,7 @@ async def test_sts_is_stopped_once_every_language_is_found():
 
 async def test_a_voice_that_fails_is_no_loss_where_the_cache_has_the_line():
     sts = Voices(["Goal!", "Corner.", "Goal!"], failing={0: StsTimeout("tts"), 1: StsTimeout("tts")})
-    aired = await run(sts, CachePolicy(stored(line("Goal!")), PATIENT))
+    aired = await run(sts, CachePolicy(stored(line("Goal!")), PATIENT), delay_ns=AMPLE_NS)
     assert [entry["rung"] == "dub" for entry in aired.fragments] == [True, False, True]
     assert aired.hits()[0] is True
     assert aired.level(STORED_HZ, 0) == pytest.approx(0.3, abs=0.03)
@@ -358,3 +362,29 @@ async def test_closing_the_session_stops_what_is_under_way():
     await asyncio.wait_for(policy.aclose(), 30)
     assert sts.cancelled == [0]
     assert {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} == set()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    held=st.sets(st.tuples(st.integers(0, 2), st.sampled_from(["en", "fr"]))),
+    silent=st.sets(st.integers(0, 2)),
+    failing=st.sets(st.integers(0, 2)),
+)
+def test_a_language_has_its_dub_wherever_anybody_has_it(
+    held: set[tuple[int, str]], silent: set[int], failing: set[int]
+):
+    texts = ["One", "Two", "Three"]
+    store = stored(*(line(texts[number], language) for number, language in held))
+    # Who stays silent for ever where the cache lacks a language would hold up this clock, which waits.
+    mute = {number for number in silent if {(number, "en"), (number, "fr")} <= held}
+    sts = Voices(texts, mute=mute, failing={number: StsTimeout("tts") for number in failing - mute})
+    aired = asyncio.run(
+        run(sts, CachePolicy(store, PATIENT), more_targets=(Target(language="fr"),), delay_ns=AMPLE_NS)
+    )
+    assert len(aired.fragments) == 3
+    for number, entry in enumerate(aired.fragments):
+        for language, dub in (("en", entry), ("fr", entry["languages"]["fr"])):
+            has_one = (number, language) in held or number not in failing
+            assert (dub["dub_duration_ns"] is not None) == has_one
+            assert dub["cache_hit"] <= ((number, language) in held)
+            assert has_one or dub["reason"] == StsTimeout("tts").reason
