@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 
 from livedub.errors import LivedubError
 from livedub.media_cache.catalogue_port import CacheEntry, Catalogue
@@ -36,12 +35,7 @@ class Upload:
         Raises:
             DiskFullError: there is no room.
         """
-        if self._blob is None:
-            self._blob = self._store.stage()
-        for piece in pieces:
-            self._digests.update(piece)
-        self._blob.write(pieces)
-        self.size_bytes = self._blob.size_bytes
+        self._taken(pieces).write(pieces)
 
     def commit(self, pieces: Sequence[bytes]) -> bool:
         """Take the last pieces, check the whole, enter it in the catalogue and publish it; whether it is new.
@@ -51,20 +45,30 @@ class Upload:
             DiskFullError: there is no room.
             CatalogueError: the catalogue took no row.
         """
-        self.write(pieces)
-        blob = self._blob
-        if blob is None:
-            raise unusable("The body is empty.")
+        blob = self._taken(pieces)
         with blob:
+            self.size_bytes = blob.size_bytes + sum(map(len, pieces))
             self._check()
-            blob.sync()
+            blob.write(pieces, durably=True)
             self._record()
             return self._store.publish(blob, self._head.path)
 
-    def discard(self, executor: Executor) -> None:
-        """Let go of the stage, in a thread: one may still write to it."""
+    def _taken(self, pieces: Sequence[bytes]) -> StagedBlob:
+        if self._blob is None:
+            self._blob = self._store.stage()
+        for piece in pieces:
+            self._digests.update(piece)
+        return self._blob
+
+    @property
+    def open(self) -> bool:
+        """Whether a stage is held that `discard` must let go of."""
+        return self._blob is not None and self._blob.open
+
+    def discard(self) -> None:
+        """Let go of the stage. Waits for a thread that writes to it."""
         if self._blob is not None:
-            executor.submit(self._blob.close)
+            self._blob.close()
 
     def _check(self) -> None:
         if self.size_bytes == 0:

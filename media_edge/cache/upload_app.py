@@ -17,7 +17,6 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +24,7 @@ from typing import Any
 from livedub.errors import LivedubError
 from livedub.media_cache.catalogue_port import Catalogue
 from media_edge.cache.blob_store import BlobStore, DiskFullError
+from media_edge.cache.io_threads import IoThreads
 from media_edge.cache.readiness import Readiness
 from media_edge.cache.request_body import ClientGoneError, Receive, RequestBody
 from media_edge.cache.upload import CatalogueError, Upload
@@ -75,9 +75,9 @@ class UploadApp:
         self._catalogue = catalogue
         self._metrics = metrics
         self._readiness = Readiness(store, catalogue, min_free_bytes=settings.min_free_bytes)
-        self._io = ThreadPoolExecutor(settings.io_threads, thread_name_prefix="upload")
+        self._io = IoThreads(settings.io_threads, "upload")
         # Of their own: an upload may wait for the lock of a row whose clean-up waits for a deletion here.
-        self._deletions = ThreadPoolExecutor(2, thread_name_prefix="delete")
+        self._deletions = IoThreads(2, "delete")
         self._uploads = 0
         self._buffered_bytes = 0
         metrics.watch_uploads(lambda: self._uploads)
@@ -158,7 +158,9 @@ class UploadApp:
             created = await self._within_commit_deadline(upload, pieces)
         finally:
             self._uploads -= 1
-            upload.discard(self._io)
+            if upload.open:
+                # In a thread: one may still write to it.
+                self._io.call(upload.discard)
         self._metrics.stored(head.writer, upload.size_bytes, created=created)
         return Answer(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
 
@@ -177,7 +179,7 @@ class UploadApp:
                     held += len(piece)
                     self._buffered_bytes += len(piece)
                     if held >= self._flush_bytes():
-                        await self._in_thread(upload.write, pieces)
+                        await self._io.call(upload.write, pieces)
                         self._buffered_bytes -= held
                         pieces, held = [], 0
         finally:
@@ -192,9 +194,12 @@ class UploadApp:
 
     async def _within_commit_deadline(self, upload: Upload, pieces: list[bytes]) -> bool:
         # A thread cannot be interrupted: past the deadline it goes on alone, and nobody was told that it succeeded.
+        committed = self._io.call(upload.commit, pieces)
+        overdue = asyncio.get_running_loop().call_later(
+            self._settings.commit_deadline_ms / 1_000, _give_up, committed
+        )
         try:
-            async with asyncio.timeout(self._settings.commit_deadline_ms / 1_000):
-                return await self._in_thread(upload.commit, pieces)
+            return await committed
         except TimeoutError:
             raise RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -202,11 +207,12 @@ class UploadApp:
                 "Disk or catalogue did not answer in time.",
                 headers={"Retry-After": "1"},
             ) from None
+        finally:
+            overdue.cancel()
 
     async def _delete(self, head: UploadHead, body: RequestBody) -> Answer:
         await body.drain(self._settings.drain_bytes)
-        loop = asyncio.get_running_loop()
-        existed = await loop.run_in_executor(self._deletions, self._delete_and_forget, head)
+        existed = await self._deletions.call(self._delete_and_forget, head)
         self._metrics.deleted(existed=existed)
         if existed:
             return Answer(HTTPStatus.NO_CONTENT)
@@ -239,9 +245,6 @@ class UploadApp:
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reasons": list(reasons)})
         return Answer(HTTPStatus.OK, {"status": "ready"})
 
-    async def _in_thread(self, call: Callable[[list[bytes]], Any], pieces: list[bytes]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._io, call, pieces)
-
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -253,12 +256,17 @@ class UploadApp:
 
     def close(self) -> None:
         """Wait for what threads still do, then let go of store and catalogue."""
-        for executor in (self._io, self._deletions):
-            executor.shutdown(wait=True)
+        for threads in (self._io, self._deletions):
+            threads.close()
         self._readiness.close()
         if self._catalogue is not None:
             self._catalogue.close()
         self._store.close()
+
+
+def _give_up(committed: asyncio.Future[Any]) -> None:
+    if not committed.done():
+        committed.set_exception(TimeoutError())
 
 
 def _failure(status: HTTPStatus, code: str, message: str, *, retry: bool = False) -> Answer:

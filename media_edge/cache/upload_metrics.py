@@ -29,6 +29,7 @@ class UploadMetrics(ServedMetrics):
             ["method", "status"],
             registry=self.registry,
         )
+        self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._latency = Histogram(
             "media_upload_seconds",
             "From the head of a request to its answer",
@@ -72,8 +73,15 @@ class UploadMetrics(ServedMetrics):
         """A request was answered."""
         # A client chooses its method: every one it makes up would be a series.
         name = method if method in _METHODS else "other"
-        self._requests.labels(name, str(int(status))).inc()
-        self._latency.labels(name).observe(seconds)
+        count, latency = self._answers.get((name, status)) or self._answer(name, status)
+        count.inc()
+        latency.observe(seconds)
+
+    def _answer(self, method: str, status: int) -> tuple[Counter, Histogram]:
+        """The two series of such answers, found once: finding them takes longer than counting."""
+        series = self._requests.labels(method, str(int(status))), self._latency.labels(method)
+        self._answers[method, status] = series
+        return series
 
     def stored(self, writer: str, size_bytes: int, *, created: bool) -> None:
         """An object was published."""

@@ -95,7 +95,13 @@ class UploadSettings(BaseSettings):
         ge=1024 * 1024,
         description="Memory for bodies that are arriving, all together; beyond it they go to the disk in small pieces.",
     )
-    io_threads: int = Field(default=8, ge=1, le=64, description="Threads that write to disk and catalogue.")
+    io_threads: int = Field(
+        default=32,
+        ge=1,
+        le=256,
+        description="Threads that write to disk and catalogue: what is forced to a disk at the same time shares the "
+        "work.",
+    )
     min_free_bytes: int = Field(
         default=64 * 1024 * 1024, ge=0, description="With less free space on the volume, /ready answers 503."
     )

@@ -21,8 +21,7 @@ def store(tmp_path: Path):
 
 def put(store: BlobStore, body: bytes, path: ObjectPath = PATH) -> bool:
     with store.stage() as blob:
-        blob.write([body])
-        blob.sync()
+        blob.write([body], durably=True)
         return store.publish(blob, path)
 
 
@@ -110,7 +109,7 @@ def test_a_folder_exchanged_under_the_service_is_noticed(tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("call", ["write", "fdatasync", "link"])
+@pytest.mark.parametrize("call", ["open", "pwritev", "link"])
 def test_no_room_is_told_as_such_and_keeps_the_old_object(
     store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ):

@@ -297,7 +297,7 @@ async def test_a_disk_that_fails(service: Service, monkeypatch: pytest.MonkeyPat
     def fail(*_: object):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("media_edge.cache.blob_store.os.fdatasync", fail)
+    monkeypatch.setattr("media_edge.cache.blob_store.os.pwritev", fail)
     answer = await service.put(ALAW, BODY)
     assert answer.status == status
     assert service.objects() == {}
@@ -308,7 +308,12 @@ async def test_a_disk_that_fails(service: Service, monkeypatch: pytest.MonkeyPat
 async def test_a_disk_that_does_not_answer_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     service = Service(tmp_path, commit_deadline_ms=100)
     release = threading.Event()
-    monkeypatch.setattr("media_edge.cache.blob_store.os.fdatasync", lambda _fd: release.wait(30))
+
+    def hang(_fd: int, pieces: list[bytes], *_: int) -> int:
+        release.wait(30)
+        return sum(map(len, pieces))
+
+    monkeypatch.setattr("media_edge.cache.blob_store.os.pwritev", hang)
     answer = await service.put(ALAW, BODY)
     release.set()
     assert (answer.status, answer.code) == (503, "COMMIT_TOO_SLOW")

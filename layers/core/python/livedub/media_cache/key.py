@@ -7,11 +7,11 @@ encoding: one key has an object per variant.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
+from json.encoder import encode_basestring
 
 from livedub.errors import InvalidInputError
 
@@ -66,13 +66,12 @@ def cache_key(sentence: str, voice: str, model: str, speed_percent: int = NATURA
         raise InvalidInputError(
             f"speed_percent is {speed_percent}.", remedy=f"Give {MIN_SPEED_PERCENT} to {MAX_SPEED_PERCENT}."
         )
-    identity = {
-        "model": model,
-        "sentence": unicodedata.normalize("NFC", sentence),
-        "speed": speed_percent,
-        "voice": voice,
-    }
-    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    said = encode_basestring(unicodedata.normalize("NFC", sentence))
+    # By hand, since building an encoder takes ten times as long as using it, and the object never changes.
+    canonical = (
+        f'{{"model":{encode_basestring(model)},"sentence":{said},'
+        f'"speed":{int(speed_percent)},"voice":{encode_basestring(voice)}}}'
+    )
     try:
         return hashlib.sha256(canonical.encode()).hexdigest()
     except UnicodeEncodeError as error:

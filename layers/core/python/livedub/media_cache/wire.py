@@ -39,11 +39,12 @@ MAX_METADATA_CHARACTERS = 6_000
 """Of the header's value: the server takes 8 KB of headers in all."""
 MAX_TTL_S = 10 * 366 * 24 * 3_600
 
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def _no_control_characters(value: str) -> str:
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
+    if _CONTROL_CHARACTER.search(value):
         raise ValueError("holds a control character")
     return value
 
@@ -56,6 +57,10 @@ def _no_null(value: str) -> str:
 
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_control_characters)]
 Sentence = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_no_null)]
+
+
+def _duration_ms(encoding: Variant, byte_count: int) -> int:
+    return round(byte_count * 1_000 / (SAMPLE_RATES_HZ[encoding] * BYTES_PER_SAMPLE[encoding]))
 
 
 class AudioVariant(Wire):
@@ -79,16 +84,15 @@ class AudioVariant(Wire):
     @classmethod
     def of(cls, encoding: Variant, byte_count: int) -> AudioVariant:
         """The description of `byte_count` bytes of a variant."""
-        rate_hz = SAMPLE_RATES_HZ[encoding]
         return cls(
             encoding=encoding,
-            sample_rate_hz=rate_hz,
-            duration_ms=round(byte_count * 1_000 / (rate_hz * BYTES_PER_SAMPLE[encoding])),
+            sample_rate_hz=SAMPLE_RATES_HZ[encoding],
+            duration_ms=_duration_ms(encoding, byte_count),
         )
 
     def describes(self, byte_count: int) -> bool:
         """Whether a body of so many bytes lasts `duration_ms`, give or take a millisecond of rounding."""
-        return abs(AudioVariant.of(self.encoding, byte_count).duration_ms - self.duration_ms) <= 1
+        return abs(_duration_ms(self.encoding, byte_count) - self.duration_ms) <= 1
 
 
 class CacheMetadata(Wire):
