@@ -10,6 +10,7 @@ from livedub import __version__
 from livedub.cli.demo import demo
 from livedub.cli.dub import dub
 from livedub.cli.invoke import invoke
+from livedub.cli.library import library
 from livedub.cli.media import media
 from livedub.cli.models import models
 from livedub.cli.streams import streams
@@ -32,6 +33,7 @@ for _command in (demo, up, dub, verify, sts, invoke):
 app.add_typer(streams, name="streams")
 app.add_typer(models, name="models")
 app.add_typer(media, name="media")
+app.add_typer(library, name="library")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag
