@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from livedub.library.assets import KnownObject, NoSuchAssetError, Registered
-from livedub.library.library_database_store import LibraryDatabase
+from livedub.library.library_database_store import LibraryDatabase, narrowed
 from livedub.library.object_keys import ObjectInfo
 from livedub.library.paging import cursor_of, end_of_prefix, like, position_of
 from livedub.library.types import (
@@ -51,16 +51,16 @@ _FIND = SQL("SELECT {asset} FROM media_assets WHERE bucket = %(bucket)s AND key 
     asset=_ASSET
 )
 
-_LIST = SQL("""
-SELECT {asset} FROM media_assets
-WHERE (%(bucket)s::text IS NULL OR bucket = %(bucket)s)
-  AND (%(after_key)s::text IS NULL OR (bucket, key) > (%(after_bucket)s, %(after_key)s))
-  AND (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(streams)s::jsonb IS NULL OR streams @> %(streams)s::jsonb)
-  AND (%(search)s::text IS NULL OR key ILIKE %(search)s)
-  AND key >= %(prefix)s AND (%(prefix_end)s::text IS NULL OR key < %(prefix_end)s)
-ORDER BY bucket, key LIMIT %(limit)s
-""").format(asset=_ASSET)
+_LIST = SQL("SELECT {asset} FROM media_assets {where} ORDER BY bucket, key LIMIT %(limit)s")
+_NARROWED = {
+    "bucket": SQL("bucket = %(bucket)s"),
+    "after_key": SQL("(bucket, key) > (%(after_bucket)s, %(after_key)s)"),
+    "status": SQL("status = %(status)s"),
+    "streams": SQL("streams @> %(streams)s::jsonb"),
+    "search": SQL("key ILIKE %(search)s"),
+    "prefix": SQL("key >= %(prefix)s"),
+    "prefix_end": SQL("key < %(prefix_end)s"),
+}
 
 _KNOWN = """
 SELECT key, etag, status = 'GONE' FROM media_assets
@@ -180,20 +180,18 @@ class PostgresAssets:
         """
         page = page or PageRequest()
         after_bucket, after_key = position_of(page.cursor, 2) if page.cursor is not None else (None, None)
-        rows = self._database.rows(
-            _LIST,
-            {
-                "bucket": bucket and bucket.value,
-                "after_bucket": after_bucket,
-                "after_key": after_key,
-                "status": status and status.value,
-                "streams": kind and Jsonb([{"kind": kind.value}]),
-                "search": like(search) if search else None,
-                "prefix": prefix or "",
-                "prefix_end": end_of_prefix(prefix or ""),
-                "limit": page.limit + 1,
-            },
-        )
+        parameters = {
+            "bucket": bucket and bucket.value,
+            "after_bucket": after_bucket,
+            "after_key": after_key,
+            "status": status and status.value,
+            "streams": kind and Jsonb([{"kind": kind.value}]),
+            "search": like(search) if search else None,
+            "prefix": prefix or None,
+            "prefix_end": end_of_prefix(prefix or ""),
+        }
+        query = _LIST.format(asset=_ASSET, where=narrowed(_NARROWED, parameters))
+        rows = self._database.rows(query, {**parameters, "limit": page.limit + 1})
         items = tuple(_asset(row) for row in rows[: page.limit])
         following = len(rows) > page.limit
         cursor = cursor_of(items[-1].bucket.value, items[-1].key) if following else None

@@ -17,7 +17,7 @@ from livedub.library.jobs import (
     JobCancelledError,
     output_key_of,
 )
-from livedub.library.library_database_store import LibraryDatabase
+from livedub.library.library_database_store import LibraryDatabase, narrowed
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.object_keys import check_key
 from livedub.library.paging import bad_cursor, cursor_of, position_of
@@ -73,14 +73,13 @@ SELECT {job} FROM media_jobs WHERE id = %(id)s OR idempotency_key = %(idempotenc
 _GET = SQL("""
 SELECT {job} FROM media_jobs WHERE id = %(id)s
 """).format(job=_JOB)
-_LIST = SQL("""
-SELECT {job} FROM media_jobs
-WHERE (%(state)s::text IS NULL OR state = %(state)s)
-  AND (%(kind)s::text IS NULL OR kind = %(kind)s)
-  AND (%(source_key)s::text IS NULL OR source_key = %(source_key)s)
-  AND (%(before_at)s::timestamptz IS NULL OR (created_at, id) < (%(before_at)s, %(before_id)s::uuid))
-ORDER BY created_at DESC, id DESC LIMIT %(limit)s
-""").format(job=_JOB)
+_LIST = SQL("SELECT {job} FROM media_jobs {where} ORDER BY created_at DESC, id DESC LIMIT %(limit)s")
+_NARROWED = {
+    "state": SQL("state = %(state)s"),
+    "kind": SQL("kind = %(kind)s"),
+    "source_key": SQL("source_key = %(source_key)s"),
+    "before_at": SQL("(created_at, id) < (%(before_at)s, %(before_id)s)"),
+}
 _EVENTS = """
 SELECT job_id, number, at, state, attempt, submission, error_code FROM media_job_events
 WHERE job_id = %(id)s ORDER BY number
@@ -231,17 +230,15 @@ class PostgresJobs:
         """
         page = page or PageRequest()
         before_at, before_id = _position(page.cursor)
-        rows = self._database.rows(
-            _LIST,
-            {
-                "state": state and state.value,
-                "kind": kind and kind.value,
-                "source_key": source_key,
-                "before_at": before_at,
-                "before_id": before_id,
-                "limit": page.limit + 1,
-            },
-        )
+        parameters = {
+            "state": state and state.value,
+            "kind": kind and kind.value,
+            "source_key": source_key,
+            "before_at": before_at,
+            "before_id": before_id,
+        }
+        query = _LIST.format(job=_JOB, where=narrowed(_NARROWED, parameters))
+        rows = self._database.rows(query, {**parameters, "limit": page.limit + 1})
         items = tuple(_job(row) for row in rows[: page.limit])
         following = len(rows) > page.limit
         cursor = cursor_of(items[-1].created_at.isoformat(), str(items[-1].id)) if following else None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from psycopg import Connection
-from psycopg.sql import Composed
+from psycopg.sql import SQL, Composed
 
 from livedub.database.errors import DatabaseBusyError, DatabaseUnavailableError
 from livedub.database.postgres_store import Database, Patience
@@ -89,6 +89,17 @@ def _told() -> Generator[None]:
         raise LibraryError(
             LibraryErrorCode.CATALOGUE_DOWN, f"The catalogue does not answer: {error.message}", error.remedy
         ) from error
+
+
+def narrowed(conditions: Mapping[str, SQL], parameters: Mapping[str, Any]) -> Composed:
+    """WHERE with those conditions whose parameter is not None: what nobody asked for must not stand in an index's way.
+
+    Args:
+        conditions: by the name of the parameter that calls for them.
+        parameters: what was asked for.
+    """
+    wanted = [condition for name, condition in conditions.items() if parameters[name] is not None]
+    return SQL("WHERE {}").format(SQL(" AND ").join(wanted or [SQL("true")]))
 
 
 def _query(query: str | Composed) -> bytes | Composed:
