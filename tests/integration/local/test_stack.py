@@ -66,9 +66,16 @@ async def first_video(url: str) -> int:
             await asyncio.sleep(0.1)
 
 
+async def logged(log: Path, text: str) -> None:
+    """Return once `text` stands in `log`."""
+    while text not in log.read_text():  # noqa: ASYNC110 - a file tells nobody
+        await asyncio.sleep(0.1)
+
+
 async def test_up_dubs_what_is_published_shows_it_and_ends_on_sigterm(
-    supervisor: Supervisor, clip: Path, tmp_path: Path
+    supervisor: Supervisor, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setenv("TTS_MEDIA_CACHE_DEADLINE_MS", "60000")  # a slow machine is no slow cache
     rtmp_port, http_port = free_ports(2)
     ports = (
         "--stream-id",
@@ -80,17 +87,20 @@ async def test_up_dubs_what_is_published_shows_it_and_ends_on_sigterm(
         "--out",
         str(tmp_path / "up"),
         "--no-library",
+        "--media-cache",
     )
     state = tmp_path / "state"
     up = await local(supervisor, "up", *ports, state=state)
     shown = await asyncio.wait_for(up.line("Stream Key"), 90)
     assert "Stream Key gala/in" in shown
+    await asyncio.wait_for(up.line(r"Media cache https://127\.0\.0\.1:\d+, speech stays in"), 30)
     base = f"rtmp://127.0.0.1:{rtmp_port}/live/gala"
     publisher = ProcessSpec("publisher", publisher_argv(clip, f"{base}/in", loop=True))
     await supervisor.start(publisher)
     first_ms = await asyncio.wait_for(first_video(f"{base}/out"), 60)
     assert first_ms >= DELAY_MS, "pictures leave with their time plus D"
     assert "running" in await livedub(supervisor, "streams", "list", state=state)
+    await asyncio.wait_for(logged(tmp_path / "up" / "logs" / "agent-1.log", "the media cache answers"), 90)
     shown = json.loads(await livedub(supervisor, "streams", "stop", "gala", "--json", state=state))
     assert shown["desired"] == "stopped"
     pids = descendants(up.pid)
@@ -98,6 +108,7 @@ async def test_up_dubs_what_is_published_shows_it_and_ends_on_sigterm(
     assert await supervisor.stop(up) == 130
     assert running(pids) == []
     assert not list(state.rglob("api.json"))
+    assert not list((tmp_path / "up").rglob("postmaster.pid")), "the cache's catalogue was stopped"
 
 
 async def test_up_names_a_taken_port(supervisor: Supervisor, tmp_path: Path):
