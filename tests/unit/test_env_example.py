@@ -12,6 +12,7 @@ from livedub.supervision.function_settings import ApiSettings, ReconcileFunction
 from livedub.supervision.policy import SupervisionPolicy
 from media_edge.cache.host_settings import HostSettings
 from media_edge.cache.upload_settings import UploadSettings
+from media_edge.mediamtx.recordings import RecordingsSettings
 from media_edge.mediamtx.relay.settings import RelaySettings
 from media_edge.worker.agent.settings import AgentSettings
 from media_edge.worker.settings import WorkerSettings
@@ -21,6 +22,7 @@ GROUPS = [
     ("Stream worker: python -m media_edge.worker run", WorkerSettings),
     ("Worker host: python -m media_edge.worker agent", AgentSettings),
     ("Media host: python -m media_edge.mediamtx.relay", RelaySettings),
+    ("Media host that records: python -m media_edge.mediamtx.recordings", RecordingsSettings),
     ("Lambda functions: set by the CDK app", ReconcileFunctionSettings),
     ("Lambda function stream_api, besides", ApiSettings),
     ("Supervision's patience, of all functions and the agent", SupervisionPolicy),

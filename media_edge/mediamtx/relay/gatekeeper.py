@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 from collections import Counter
+from collections.abc import Callable
 from http import HTTPStatus
 
 from pydantic import ValidationError
@@ -37,6 +38,10 @@ class RefusedError(LivedubError):
         self.status = status
 
 
+def to_nobody(_stream_id: str, _generation: int) -> None:
+    """Where nobody listens."""
+
+
 class Gatekeeper:
     """Decides within `timeout_s`; whatever is undecided by then is refused."""
 
@@ -50,7 +55,10 @@ class Gatekeeper:
         ask_about_reads: bool,
         reads: ReadCache,
         counters: Counter[str],
+        on_admitted: Callable[[str, int], None] = to_nobody,
     ) -> None:
+        """`on_admitted` hears which generation of which stream was let in to publish, before it is."""
+        self._on_admitted = on_admitted
         self._control_plane = control_plane
         self._server = server
         self._relay_id = relay_id
@@ -160,6 +168,7 @@ class Gatekeeper:
             log.warning("cannot make room on %s: %s", access.path, error)
         if not self._fence.is_latest(access.path, access.connection):
             raise RefusedError("NOT_THE_HOLDER", "Another publisher was permitted in the meantime.")
+        self._on_admitted(permit.stream_id, permit.generation)
 
     async def _clear_other_outputs(self, path: str, generation: int) -> None:
         """Disconnect older generations from the stream's other languages: the new holder may not publish them all."""

@@ -25,8 +25,9 @@ from starlette.routing import Route
 from livedub.errors import InvalidInputError
 from livedub.supervision.contract import ApiError, SourceHook
 from livedub.supervision.paths import parse_path
+from media_edge.mediamtx.generation_log import GenerationLog
 from media_edge.mediamtx.relay.control_plane_client import ControlPlane
-from media_edge.mediamtx.relay.gatekeeper import Gatekeeper, RefusedError
+from media_edge.mediamtx.relay.gatekeeper import Gatekeeper, RefusedError, to_nobody
 from media_edge.mediamtx.relay.hook_forwarder import HookForwarder
 from media_edge.mediamtx.relay.incoming import (
     LONGEST_BODY_BYTES,
@@ -79,6 +80,7 @@ class Relay:
             ask_about_reads=settings.reads == "ask",
             reads=ReadCache(fresh_s=settings.read_cache_s, stale_s=settings.read_stale_s),
             counters=self._counters,
+            on_admitted=_noted(settings),
         )
         self._arrivals = NginxArrivals()
         self._forwarder = HookForwarder(
@@ -255,6 +257,14 @@ async def _body(request: Request) -> bytes:
 
 def _error(status: int, code: str, message: str) -> Response:
     return JSONResponse(ApiError(code=code, message=message).model_dump(), status_code=status)
+
+
+def _noted(settings: RelaySettings) -> Callable[[str, int], None]:
+    """Notes who publishes, where recordings are filed by it."""
+    if settings.recordings_dir is None:
+        return to_nobody
+    generations = GenerationLog(settings.recordings_dir / "generations")
+    return lambda stream_id, generation: generations.note(stream_id, generation, time.time())
 
 
 def _media_server(settings: RelaySettings) -> MediaServerPort:

@@ -102,6 +102,11 @@ class RelaySettings(BaseSettings):
     drain_timeout_s: float = Field(
         default=5, ge=0, le=60, description="How long waiting hooks may take to leave when the relay stops."
     )
+    recordings_dir: Path | None = Field(
+        default=None,
+        description="Folder of media_edge.mediamtx.recordings, where the relay notes which generation publishes when; "
+        "empty notes nothing.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Lowest level that is logged."
     )
