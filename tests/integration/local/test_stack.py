@@ -68,7 +68,7 @@ async def first_video(url: str) -> int:
 
 async def logged(log: Path, text: str) -> None:
     """Return once `text` stands in `log`."""
-    while text not in log.read_text():  # noqa: ASYNC110 - a file tells nobody
+    while text not in await asyncio.to_thread(log.read_text):  # noqa: ASYNC110 - a file tells nobody
         await asyncio.sleep(0.1)
 
 
