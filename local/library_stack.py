@@ -108,7 +108,7 @@ class LibraryStack:
                 "LIBRARY_API_TOKEN": token,
                 "LIBRARY_CALLBACK_SECRET": secrets.token_urlsafe(32),
             }
-            api_url = await self._start_api(environment)
+            api_url = await self._start_api(environment, starting)
             url = await starting.enter_async_context(
                 supervised_media_front(
                     self._supervisor, self._run_dir, store, api_url=api_url, port=self._options.port
@@ -136,10 +136,10 @@ class LibraryStack:
         self._exit.push_async_callback(self._supervisor.stop, child)
         return child
 
-    async def _start_api(self, environment: Mapping[str, str]) -> str:
+    async def _start_api(self, environment: Mapping[str, str], starting: AsyncExitStack) -> str:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        await self._supervisor.start(
+        child = await self._supervisor.start(
             python_spec(
                 "library-api",
                 "local.function_front",
@@ -151,6 +151,7 @@ class LibraryStack:
             ready=http_ready(f"{url}{OPENAPI_PATH}"),
             ready_timeout_s=_API_READY_S,
         )
+        starting.push_async_callback(self._supervisor.stop, child)
         return url
 
 
