@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from livedub.errors import LivedubError
-from livedub.media_cache.catalogue_port import CacheEntry, Catalogue
+from livedub.media_cache.catalogue_port import CacheEntry
 from livedub.media_cache.key import Variant
 from media_edge.cache.blob_store import BlobStore, StagedBlob
 from media_edge.cache.content_digest import BodyDigests
+from media_edge.cache.row_writer import RowWriter
 from media_edge.cache.upload_request import UploadHead, unusable
 
 _PCM_SAMPLE_BYTES = 2
@@ -21,10 +22,10 @@ class CatalogueError(LivedubError):
 class Upload:
     """Stages a body and publishes it. `write` and `commit` run in threads, one after the other."""
 
-    def __init__(self, store: BlobStore, head: UploadHead, catalogue: Catalogue | None) -> None:
+    def __init__(self, store: BlobStore, head: UploadHead, rows: RowWriter | None) -> None:
         self._store = store
         self._head = head
-        self._catalogue = catalogue
+        self._rows = rows
         self._digests = BodyDigests(head.digests)
         self._blob: StagedBlob | None = None
         self.size_bytes = 0
@@ -82,9 +83,9 @@ class Upload:
             raise unusable(f"The body is not what Content-Digest says ({algorithm}).")
 
     def _record(self) -> None:
-        if self._catalogue is None or self._head.metadata is None:
+        if self._rows is None or self._head.metadata is None:
             return
         try:
-            self._catalogue.record(CacheEntry.of(self._head.metadata))
+            self._rows.record(CacheEntry.of(self._head.metadata))
         except LivedubError as error:
             raise CatalogueError(error.message) from error

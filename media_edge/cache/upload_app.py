@@ -27,6 +27,7 @@ from media_edge.cache.blob_store import BlobStore, DiskFullError
 from media_edge.cache.io_threads import IoThreads
 from media_edge.cache.readiness import Readiness
 from media_edge.cache.request_body import ClientGoneError, Receive, RequestBody
+from media_edge.cache.row_writer import RowWriter
 from media_edge.cache.upload import CatalogueError, Upload
 from media_edge.cache.upload_metrics import UploadMetrics
 from media_edge.cache.upload_request import (
@@ -73,6 +74,7 @@ class UploadApp:
         self._tokens = settings.tokens()
         self._store = store
         self._catalogue = catalogue
+        self._rows = RowWriter(catalogue) if catalogue is not None else None
         self._metrics = metrics
         self._readiness = Readiness(store, catalogue, min_free_bytes=settings.min_free_bytes)
         self._io = IoThreads(settings.io_threads, "upload")
@@ -152,7 +154,7 @@ class UploadApp:
                 headers={"Retry-After": "1"},
             )
         self._uploads += 1
-        upload = Upload(self._store, head, self._catalogue)
+        upload = Upload(self._store, head, self._rows)
         try:
             pieces = await self._receive_into(upload, head, body)
             created = await self._within_commit_deadline(upload, pieces)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_it_is_both_catalogues(catalogue: PostgresCatalogue):
 
 
 def test_a_row_says_what_was_uploaded(catalogue: PostgresCatalogue, sql: Callable[..., Any]):
-    catalogue.record(entry("¿Qué tal?", ttl_s=3_600))
+    catalogue.record([entry("¿Qué tal?", ttl_s=3_600)])
     ((key, sentence, voice, model, speed, variants, kept_s),) = sql(
         "SELECT hash, sentence, voice, model, speed, variants, extract(epoch FROM ttl - created_at)"
         " FROM tts_media_cache"
@@ -97,7 +98,7 @@ def test_variants_of_a_key_share_a_row_the_newest_first(
     catalogue: PostgresCatalogue, sql: Callable[..., Any]
 ):
     for one in (entry(), entry(variant=Variant.PCM), entry(size=16_000)):
-        catalogue.record(one)
+        catalogue.record([one])
     ((variants,),) = sql("SELECT variants FROM tts_media_cache")
     assert [(one["encoding"], one["duration_ms"]) for one in variants] == [("alaw", 2_000), ("pcm", 167)]
 
@@ -113,8 +114,8 @@ def test_the_longest_keeping_time_counts(
     second: int | None,
     kept_s: int | None,
 ):
-    catalogue.record(entry(ttl_s=first))
-    catalogue.record(entry(ttl_s=second))
+    catalogue.record([entry(ttl_s=first)])
+    catalogue.record([entry(ttl_s=second)])
     ((found,),) = sql("SELECT round(extract(epoch FROM ttl - created_at)) FROM tts_media_cache")
     # The second counts from its own moment, a little after the first.
     assert found is None if kept_s is None else 0 <= found - kept_s < 60
@@ -124,7 +125,7 @@ def test_the_longest_keeping_time_counts(
 def test_any_sentence_is_kept_to_the_letter(
     catalogue: PostgresCatalogue, sql: Callable[..., Any], sentence: str
 ):
-    catalogue.record(entry(sentence))
+    catalogue.record([entry(sentence)])
     assert sql("SELECT sentence FROM tts_media_cache") == [(sentence,)]
 
 
@@ -134,7 +135,7 @@ def test_any_sentence_is_kept_to_the_letter(
 def test_the_table_refuses_what_makes_no_sense(
     catalogue: PostgresCatalogue, sql: Callable[..., Any], change: str
 ):
-    catalogue.record(entry())
+    catalogue.record([entry()])
     with pytest.raises(psycopg.errors.IntegrityError):
         sql(f"UPDATE tts_media_cache SET {change}")  # noqa: S608 - the cases above
 
@@ -142,8 +143,8 @@ def test_the_table_refuses_what_makes_no_sense(
 def test_a_forgotten_variant_leaves_the_others_and_the_last_takes_the_row(
     catalogue: PostgresCatalogue, sql: Callable[..., Any]
 ):
-    catalogue.record(entry())
-    catalogue.record(entry(variant=Variant.PCM))
+    catalogue.record([entry()])
+    catalogue.record([entry(variant=Variant.PCM)])
     catalogue.forget(entry().hash, Variant.ALAW)
     ((variants,),) = sql("SELECT variants FROM tts_media_cache")
     assert [one["encoding"] for one in variants] == ["pcm"]
@@ -157,7 +158,7 @@ def test_a_forgotten_variant_leaves_the_others_and_the_last_takes_the_row(
 def test_forgetting_passes_over_a_row_that_is_held(
     catalogue: PostgresCatalogue, database_url: str, sql: Callable[..., Any]
 ):
-    catalogue.record(entry())
+    catalogue.record([entry()])
     with psycopg.connect(database_url) as other:
         other.execute("SELECT 1 FROM tts_media_cache FOR UPDATE")
         catalogue.forget(entry().hash, Variant.ALAW)
@@ -167,19 +168,37 @@ def test_forgetting_passes_over_a_row_that_is_held(
 def test_recording_gives_up_on_a_row_that_stays_held(
     catalogue: PostgresCatalogue, database_url: str, sql: Callable[..., Any]
 ):
-    catalogue.record(entry())
+    catalogue.record([entry()])
     with psycopg.connect(database_url) as other:
         other.execute("SELECT 1 FROM tts_media_cache FOR UPDATE")
         with pytest.raises(DatabaseError):
-            catalogue.record(entry(variant=Variant.PCM))
-    catalogue.record(entry(variant=Variant.PCM))
+            catalogue.record([entry(variant=Variant.PCM)])
+    catalogue.record([entry(variant=Variant.PCM)])
     assert sql("SELECT jsonb_array_length(variants) FROM tts_media_cache") == [(2,)]
+
+
+def test_rows_of_one_statement_are_as_rows_of_many(catalogue: PostgresCatalogue, sql: Callable[..., Any]):
+    catalogue.record([entry("known", ttl_s=60)])
+    catalogue.record(
+        [entry("known", Variant.PCM, ttl_s=3_600), entry("¿nueva?"), entry('"quoted" \\ %s', ttl_s=60)]
+    )
+    rows = sql(
+        "SELECT sentence, jsonb_array_length(variants), ttl IS NULL FROM tts_media_cache ORDER BY sentence"
+    )
+    assert sorted(rows) == sorted([("known", 2, False), ("¿nueva?", 1, True), ('"quoted" \\ %s', 1, False)])
+
+
+def test_a_refused_row_takes_its_statement_with_it(catalogue: PostgresCatalogue, sql: Callable[..., Any]):
+    wrong = replace(entry("wrong"), speed_percent=9_999)
+    with pytest.raises(DatabaseError):
+        catalogue.record([entry("good"), wrong])
+    assert sql("SELECT count(*) FROM tts_media_cache") == [(0,)]
 
 
 def test_variants_recorded_at_once_are_all_there(catalogue: PostgresCatalogue, sql: Callable[..., Any]):
     entries = [entry(f"sentence {number}", variant) for number in range(20) for variant in Variant]
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(catalogue.record, entries))
+        list(threads.map(lambda one: catalogue.record([one]), entries))
     assert sql("SELECT count(*), min(jsonb_array_length(variants)) FROM tts_media_cache") == [(20, 2)]
 
 
@@ -188,7 +207,7 @@ def test_without_a_database_it_says_so(tmp_path: Any):
     try:
         assert not catalogue.ready()
         with pytest.raises(DatabaseError):
-            catalogue.record(entry())
+            catalogue.record([entry()])
     finally:
         catalogue.close()
 
@@ -209,11 +228,11 @@ def test_a_database_that_takes_no_writes_is_not_ready(
 def test_what_is_over_goes_and_what_is_not_stays(catalogue: PostgresCatalogue, sql: Callable[..., Any]):
     over = [entry(f"old {number}", variant, ttl_s=60) for number in range(25) for variant in Variant]
     for one in over:
-        catalogue.record(one)
+        catalogue.record([one])
     expire(sql)
     kept = [entry("for ever"), entry("not yet", ttl_s=3_600)]
     for one in kept:
-        catalogue.record(one)
+        catalogue.record([one])
     cache = Objects(*over, *kept)
     report = Cleanup(catalogue, cache, CleanupOptions(batch_rows=7)).run()
     assert report == CleanupReport(rows_removed=25, objects_removed=50)
@@ -224,7 +243,7 @@ def test_what_is_over_goes_and_what_is_not_stays(catalogue: PostgresCatalogue, s
 def test_a_dry_run_deletes_nothing_and_counts_all(catalogue: PostgresCatalogue, sql: Callable[..., Any]):
     over = [entry(f"old {number}", ttl_s=60) for number in range(9)]
     for one in over:
-        catalogue.record(one)
+        catalogue.record([one])
     expire(sql)
     cache = Objects(*over)
     report = Cleanup(catalogue, cache, CleanupOptions(batch_rows=2, dry_run=True)).run()
@@ -238,7 +257,7 @@ def test_a_failed_deletion_keeps_its_row_for_the_next_run(
 ):
     over = [entry(f"old {number}", ttl_s=60) for number in range(10)]
     for one in over:
-        catalogue.record(one)
+        catalogue.record([one])
     expire(sql)
     cache = Objects(*over)
     broken = over[3].hash
@@ -259,7 +278,7 @@ def test_a_failed_deletion_keeps_its_row_for_the_next_run(
 def test_two_at_once_share_the_work(catalogue: PostgresCatalogue, database_url: str, sql: Callable[..., Any]):
     over = [entry(f"old {number}", ttl_s=60) for number in range(40)]
     for one in over:
-        catalogue.record(one)
+        catalogue.record([one])
     expire(sql)
     cache, both = Objects(*over), threading.Barrier(2)
     waited = threading.local()
@@ -294,13 +313,13 @@ def test_an_upload_beside_clean_up_ends_with_row_and_object(
 ):
     """The row comes first and waits for the clean-up's lock, so the object follows its deletion."""
     one = entry(ttl_s=60)
-    catalogue.record(one)
+    catalogue.record([one])
     expire(sql)
     cache = Objects(one)
     uploads: list[threading.Thread] = []
 
     def upload() -> None:
-        catalogue.record(entry(ttl_s=3_600))
+        catalogue.record([entry(ttl_s=3_600)])
         cache.held.add((one.hash, Variant.ALAW))
 
     def begin(_key: str, _variant: Variant) -> None:
@@ -320,16 +339,16 @@ def test_an_upload_beside_clean_up_ends_with_row_and_object(
 
 
 def test_a_row_refreshed_just_before_stays(catalogue: PostgresCatalogue, sql: Callable[..., Any]):
-    catalogue.record(entry(ttl_s=60))
+    catalogue.record([entry(ttl_s=60)])
     expire(sql)
     cutoff = catalogue.now()
-    catalogue.record(entry(ttl_s=3_600))
+    catalogue.record([entry(ttl_s=3_600)])
     with catalogue.hold_expired(cutoff, None, 10) as batch:
         assert batch.rows == ()
 
 
 def test_nothing_is_deleted_of_a_batch_that_failed(catalogue: PostgresCatalogue, sql: Callable[..., Any]):
-    catalogue.record(entry(ttl_s=60))
+    catalogue.record([entry(ttl_s=60)])
     expire(sql)
 
     def attempt() -> None:
@@ -356,7 +375,7 @@ def test_old_objects_without_a_row_are_found_and_on_demand_deleted(
 ):
     known, lost, other_half = entry("known"), entry("lost"), entry("known", Variant.PCM)
     fresh = entry("fresh")
-    catalogue.record(known)
+    catalogue.record([known])
     cache = Objects(known, lost, other_half, fresh)
     blobs = (blob(known), blob(lost), blob(other_half), blob(fresh, age_s=DAY_S - 1))
     found = sweep(catalogue, cache, *blobs, sweep=False)
@@ -376,7 +395,7 @@ def test_an_upload_beside_the_sweep_waits_for_it(catalogue: PostgresCatalogue, s
     def upload(_key: str, _variant: Variant) -> None:
         catalogue.forget(one.hash, Variant.ALAW)  # what the deletion itself does must not wait
         try:
-            catalogue.record(one)
+            catalogue.record([one])
         except DatabaseError as error:
             refused.append(error)
 
@@ -384,7 +403,7 @@ def test_an_upload_beside_the_sweep_waits_for_it(catalogue: PostgresCatalogue, s
     assert sweep(catalogue, cache, blob(one)).orphans_removed == 1
     assert len(refused) == 1
     assert sql("SELECT count(*) FROM tts_media_cache") == [(0,)]
-    catalogue.record(one)
+    catalogue.record([one])
     assert sql("SELECT count(*) FROM tts_media_cache") == [(1,)]
 
 
@@ -392,7 +411,7 @@ def test_an_object_that_got_its_row_meanwhile_is_not_swept(catalogue: PostgresCa
     one = entry()
     with catalogue.reserve(one.hash) as listed:
         assert listed == frozenset()
-    catalogue.record(one)
+    catalogue.record([one])
     with catalogue.reserve(one.hash) as listed:
         assert listed == {"alaw"}
         with catalogue.reserve(one.hash) as again:

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,9 @@ class FakeCatalogue:
         self.closed = False
         self.before: Callable[[], None] = lambda: None
 
-    def record(self, entry: CacheEntry) -> None:
+    def record(self, entries: Sequence[CacheEntry]) -> None:
         self.before()
-        self.rows.append(entry)
+        self.rows += entries
 
     def forget(self, key: str, encoding: Variant) -> None:
         self.before()

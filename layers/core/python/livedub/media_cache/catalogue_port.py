@@ -41,8 +41,11 @@ class CacheEntry:
 class Catalogue(Protocol):
     """Rows beside objects. Methods block, may be called from any thread, and raise LivedubError."""
 
-    def record(self, entry: CacheEntry) -> None:
-        """Enter a variant, beside others of its key; gives up within seconds where the row is locked."""
+    def record(self, entries: Sequence[CacheEntry]) -> None:
+        """Enter variants of different keys, all or none, each beside others of its key.
+
+        Gives up within seconds where one of the rows is locked.
+        """
         ...
 
     def forget(self, key: str, encoding: Variant) -> None:

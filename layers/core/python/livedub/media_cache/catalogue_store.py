@@ -7,15 +7,14 @@ refused then; the deletion that the clean-up itself causes must not wait, so `fo
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from livedub.database.errors import DatabaseError
 from livedub.database.postgres_store import Database
@@ -29,13 +28,16 @@ _MAX_CONNECTIONS = 10
 
 _RECORD = """
 INSERT INTO tts_media_cache AS known (hash, sentence, voice, model, speed, variants, ttl)
-VALUES (%(hash)s, %(sentence)s, %(voice)s, %(model)s, %(speed)s, jsonb_build_array(%(variant)s::jsonb),
-        now() + make_interval(secs => %(ttl_s)s))
+SELECT hash, sentence, voice, model, speed_percent / 100.0, jsonb_build_array(variant),
+       now() + make_interval(secs => ttl_s)
+FROM jsonb_to_recordset(%s::jsonb) AS given
+    (hash text, sentence text, voice text, model text, speed_percent int, variant jsonb, ttl_s int)
+ORDER BY hash
 ON CONFLICT (hash) DO UPDATE SET
     variants = excluded.variants || coalesce(
         (SELECT jsonb_agg(variant ORDER BY place)
          FROM jsonb_array_elements(known.variants) WITH ORDINALITY AS listed (variant, place)
-         WHERE variant ->> 'encoding' IS DISTINCT FROM %(encoding)s),
+         WHERE variant ->> 'encoding' IS DISTINCT FROM excluded.variants -> 0 ->> 'encoding'),
         '[]'),
     ttl = CASE WHEN known.ttl IS NOT NULL AND excluded.ttl IS NOT NULL THEN greatest(known.ttl, excluded.ttl) END,
     updated_at = now()
@@ -84,23 +86,28 @@ class PostgresCatalogue:
         """Close it to close `database`."""
         self._database = database
 
-    def record(self, entry: CacheEntry) -> None:
-        """Enter a variant, beside others of its key, the newest first.
+    def record(self, entries: Sequence[CacheEntry]) -> None:
+        """Enter variants of different keys, each beside others of its key, the newest first; all of them or none.
+
+        Rows are taken in the order of their keys, so that two of these never wait for each other in a circle.
 
         Raises:
             DatabaseError: it could not be written within 2 s.
         """
-        parameters = {
-            "hash": entry.hash,
-            "sentence": entry.sentence,
-            "voice": entry.voice,
-            "model": entry.model,
-            "speed": Decimal(entry.speed_percent) / 100,
-            "variant": Jsonb(entry.variant.model_dump(mode="json")),
-            "encoding": entry.variant.encoding.value,
-            "ttl_s": entry.ttl_s,
-        }
-        self._database.run(lambda connection: connection.execute(_RECORD, parameters))
+        rows = [
+            {
+                "hash": entry.hash,
+                "sentence": entry.sentence,
+                "voice": entry.voice,
+                "model": entry.model,
+                "speed_percent": entry.speed_percent,
+                "variant": entry.variant.model_dump(mode="json"),
+                "ttl_s": entry.ttl_s,
+            }
+            for entry in entries
+        ]
+        text = json.dumps(rows)
+        self._database.run(lambda connection: connection.execute(_RECORD, (text,)))
 
     def forget(self, key: str, encoding: Variant) -> None:
         """Take a variant out, and the row with its last one; leaves a row alone that somebody else holds locked.
