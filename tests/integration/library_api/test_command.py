@@ -102,6 +102,7 @@ def test_from_a_file_to_a_job(
     shown = command("job", "show", job["id"])[1]
     assert "shows/clip.500-2000.mp4 (3 B)" in shown
     assert "processing" in shown
+    assert "livedub library get --bucket out shows/clip.500-2000.mp4" in shown
 
 
 def test_put_and_get_give_the_same_bytes(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -123,6 +124,9 @@ def test_put_and_get_give_the_same_bytes(command: Any, tmp_path: Path, monkeypat
         command("get", "tour/none.mp4", str(tmp_path / "none.mp4"))
     assert refused.value.code is LibraryErrorCode.NO_SUCH_KEY
     assert not list(tmp_path.glob("none*"))
+    with pytest.raises(LibraryError, match="--bucket in") as elsewhere:
+        command("get", "--bucket", "out", "tour/b.mp4", str(tmp_path / "none.mp4"))
+    assert elsewhere.value.code is LibraryErrorCode.NO_SUCH_KEY
 
 
 def test_each_kind_of_job(library: LibraryRig, command: Any):

@@ -50,9 +50,11 @@ def scan(
         else:
             console.print(scan_line(first), highlight=False)
         unread = _unread(api)
+        if not unread:
+            return
         # Every call reads for some seconds, so a large bucket takes several.
         with reading_progress(console) as progress:
-            bar = progress.add_task("reading", total=unread, visible=not as_json and unread > 0)
+            bar = progress.add_task("reading", total=unread, visible=not as_json)
             left = unread
             while left:
                 api.scan(prefix)
@@ -104,7 +106,11 @@ def get(
     name = key.rsplit("/", 1)[-1]
     target = path or Path(name)
     target = target / name if target.is_dir() else target
-    with _storage() as (storage, console), transfer_progress(console) as progress:
+    with (
+        _storage() as (storage, console),
+        _told_where_it_is(storage, key, bucket),
+        transfer_progress(console) as progress,
+    ):
         storage.download_file(_name(storage, bucket), key, target, bytes_reporter(progress, name))
     console.print(str(target), highlight=False, markup=False, soft_wrap=True)
 
@@ -244,6 +250,24 @@ def _storage() -> Generator[tuple[LibraryStorage, Console]]:
     found = find_library(os.environ)
     os.environ.update(found)
     yield LibraryStorage(LibrarySettings.load()), Console()
+
+
+@contextmanager
+def _told_where_it_is(storage: LibraryStorage, key: str, bucket: BucketChoice) -> Generator[None]:
+    """Where the object is not in this bucket but in the other, say so."""
+    from livedub.library.library_errors import LibraryError, MissingKeyError  # noqa: PLC0415
+
+    try:
+        yield
+    except MissingKeyError as missing:
+        other = BucketChoice.OUT if bucket is BucketChoice.IN else BucketChoice.IN
+        try:
+            storage.stat(_name(storage, other), key)
+        except LibraryError:
+            raise missing from None
+        raise LibraryError(
+            missing.code, missing.message, f"It is in the bucket `{other.value}`: add --bucket {other.value}."
+        ) from None
 
 
 def _name(storage: LibraryStorage, bucket: BucketChoice) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,10 @@ def job_sheet(job: Job, events: JobEventList | None = None) -> RenderableType:
         grid.add_row(name, value if isinstance(value, Text) else Text(value))
     for output in job.outputs[:20]:
         grid.add_row("wrote", Text(f"{output.key} ({size_in_words(output.size_bytes)})"))
+    if job.outputs:
+        # Not wrapped: it is there to be copied.
+        fetch = f"livedub library get --bucket out {shlex.quote(job.outputs[0].key)}"
+        grid.add_row("fetch it", Text(fetch, no_wrap=True, overflow="ignore"))
     if len(job.outputs) > 20:
         grid.add_row("", f"and {len(job.outputs) - 20} more")
     if job.error is not None:
