@@ -25,7 +25,7 @@ STEPS = ("MediaJobRoute", "MediaJobRun", "MediaJobEnd")
 """Functions the machine calls; substitutions have the same names, with `Arn`."""
 
 _HIDDEN_S = 30
-"""As hosts ask for it: media_edge.library.work_client.HIDDEN_S."""
+"""Hosts ask for their own: LIBRARY_JOB_LEASE_S."""
 _DELIVERIES = 12
 """More than the attempts that the catalogue allows one submission, so that the row says FAILED before a message is dead."""
 

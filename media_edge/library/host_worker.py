@@ -24,7 +24,7 @@ from livedub.library.job_steps import StepFailedError
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.work_item import WorkItem
 from media_edge.library.host_steps import run_step
-from media_edge.library.work_client import HIDDEN_S, Message, TokenRefusedError, WorkClient
+from media_edge.library.work_client import Message, TokenRefusedError, WorkClient
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,8 @@ class Beat:
         self._message = message
         self._token = token
         self._monotonic = monotonic
-        self._next_s = monotonic() + HIDDEN_S / 3
+        self._pause_s = client.hidden_s / 3
+        self._next_s = monotonic() + self._pause_s
 
     def __call__(self) -> bool:
         """Called every LIBRARY_JOB_BEAT_S."""
@@ -149,7 +150,7 @@ class Beat:
         except TokenRefusedError:
             return False
         self._client.keep(self._message)
-        self._next_s = self._monotonic() + HIDDEN_S / 3
+        self._next_s = self._monotonic() + self._pause_s
         return True
 
 

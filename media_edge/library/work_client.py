@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,6 @@ from livedub.errors import ConfigurationError
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.work_item import StepEnd
-
-HIDDEN_S = 30
-"""How long a message stays hidden after each sign of its taker's life; after that another host gets it."""
 
 _TIMEOUT_S = 5.0
 _REFUSED = frozenset({"InvalidToken", "TaskTimedOut", "TaskDoesNotExist"})
@@ -44,7 +42,9 @@ class Message:
 class WorkClient:
     """Blocking; may be used from any thread. Raises LibraryError (QUEUE_DOWN) where AWS does not answer."""
 
-    def __init__(self, queue_url: str, sqs: Any, stepfunctions: Any) -> None:
+    def __init__(self, queue_url: str, sqs: Any, stepfunctions: Any, *, hidden_s: int) -> None:
+        self.hidden_s = hidden_s
+        """How long a message stays hidden after each sign of its taker's life; after that another host gets it."""
         self._queue_url = queue_url
         self._sqs = sqs
         self._stepfunctions = stepfunctions
@@ -72,23 +72,24 @@ class WorkClient:
             settings.work_queue_url,
             session.client("sqs", config=config),
             session.client("stepfunctions", config=config),
+            hidden_s=math.ceil(settings.job_lease_s),
         )
 
     def receive(self, wait_s: int) -> Message | None:
-        """The next message, hidden from others for HIDDEN_S."""
+        """The next message, hidden from others for `hidden_s`."""
         with _down("Receiving work"):
             answer = self._sqs.receive_message(
                 QueueUrl=self._queue_url,
                 MaxNumberOfMessages=1,
                 WaitTimeSeconds=wait_s,
-                VisibilityTimeout=HIDDEN_S,
+                VisibilityTimeout=self.hidden_s,
             )
         found = answer.get("Messages", [])
         return Message(found[0]["Body"], found[0]["ReceiptHandle"]) if found else None
 
     def keep(self, message: Message) -> None:
-        """Hide it for another HIDDEN_S."""
-        self._hide(message, HIDDEN_S)
+        """Hide it for another `hidden_s`."""
+        self._hide(message, self.hidden_s)
 
     def give_back(self, message: Message) -> None:
         """Let another host have it now."""

@@ -17,6 +17,7 @@ from local.object_store import object_store
 from local.redis_server import redis_server
 from tests.integration.library_jobs.aws_rig import media_jobs
 from tests.integration.library_jobs.rig import Library
+from tests.integration.local_aws.rig import Aws, running_server
 from tests.prove.library_chaos import (
     Workers,
     kill_until_all_have_ended,
@@ -69,7 +70,8 @@ def test_celerys_workers_are_killed_at_random(library: Library, keep: Keep):
 @pytest.mark.timeout(600)
 def test_the_state_machines_hosts_are_killed_at_random(library: Library, keep: Keep):
     library.settings["LIBRARY_FUNCTION_MAX_BYTES"] = "0"
-    with media_jobs(library) as machine:
+    with running_server() as server:
+        machine = media_jobs(library, Aws(server.endpoint))
         executor = StepFunctionsExecutor(machine.aws.machines, machine.machine_arn)
         jobs = submit_all(library, executor, JOBS)
         environment = {**machine.environment, "LIBRARY_JOB_SLOTS": "2"}

@@ -7,17 +7,15 @@ import re
 import sys
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.integration.library_jobs.rig import ROOT, Library, eventually, process
-from tests.integration.local_aws.rig import Aws, name, running_server
+from tests.integration.local_aws.rig import Aws, name
 
 DEFINITION = ROOT / "infra/statemachines/media_job.asl.json"
 SECRET = "callback-secret-of-this-test"  # noqa: S105
-_FUNCTIONS = ("media_job_route", "media_job_run", "media_job_end", "library_api")
 
 
 @dataclass
@@ -53,51 +51,48 @@ class MediaJobs:
         ]
 
 
-@contextmanager
-def media_jobs(library: Library, **settings: str) -> Iterator[MediaJobs]:
-    """A fresh local AWS with all of it."""
-    with running_server() as server:
-        aws = Aws(server.endpoint)
-        queue_url = aws.queues.create_queue(QueueName=name("media-work"))["QueueUrl"]
-        machine = name("media-job")
-        machine_arn = f"arn:aws:states:us-east-1:123456789012:stateMachine:{machine}"
-        environment = {
-            **library.environment,
-            "LIVEDUB_EXECUTOR": "stepfunctions",
-            "LIBRARY_STATE_MACHINE_ARN": machine_arn,
-            "LIBRARY_WORK_QUEUE_URL": queue_url,
-            "LIBRARY_CALLBACK_SECRET": SECRET,
-            "LIBRARY_CALLBACK_URL": f"{server.endpoint}/_local/lambda/library_api",
-            **settings,
-        }
-        arns = {each: _function(aws, each, environment) for each in _FUNCTIONS}
-        placeholders = {
-            "MediaJobRouteArn": arns["media_job_route"],
-            "MediaJobRunArn": arns["media_job_run"],
-            "MediaJobEndArn": arns["media_job_end"],
-            "MediaWorkQueueUrl": queue_url,
-        }
-        definition = re.sub(r"\$\{(\w+)\}", lambda found: placeholders[found[1]], DEFINITION.read_text())
-        made = aws.machines.create_state_machine(name=machine, definition=definition, roleArn=aws.role)
-        assert made["stateMachineArn"] == machine_arn
-        outside = {
-            **environment,
-            "AWS_ENDPOINT_URL": server.endpoint,
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }
-        yield MediaJobs(aws, machine_arn, queue_url, outside)
+def media_jobs(library: Library, aws: Aws, **settings: str) -> MediaJobs:
+    """All of it, of its own, on a local AWS."""
+    queue_url = aws.queues.create_queue(QueueName=name("media-work"))["QueueUrl"]
+    machine = name("media-job")
+    machine_arn = f"arn:aws:states:us-east-1:123456789012:stateMachine:{machine}"
+    api = name("library-api")
+    environment = {
+        **library.environment,
+        "LIVEDUB_EXECUTOR": "stepfunctions",
+        "LIBRARY_STATE_MACHINE_ARN": machine_arn,
+        "LIBRARY_WORK_QUEUE_URL": queue_url,
+        "LIBRARY_CALLBACK_SECRET": SECRET,
+        "LIBRARY_CALLBACK_URL": f"{aws.endpoint}/_local/lambda/{api}",
+        **settings,
+    }
+    _function(aws, "library_api", api, environment)
+    placeholders = {
+        f"MediaJob{each.title()}Arn": _function(aws, f"media_job_{each}", name(each), environment)
+        for each in ("route", "run", "end")
+    }
+    placeholders["MediaWorkQueueUrl"] = queue_url
+    definition = re.sub(r"\$\{(\w+)\}", lambda found: placeholders[found[1]], DEFINITION.read_text())
+    made = aws.machines.create_state_machine(name=machine, definition=definition, roleArn=aws.role)
+    assert made["stateMachineArn"] == machine_arn
+    outside = {
+        **environment,
+        "AWS_ENDPOINT_URL": aws.endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    return MediaJobs(aws, machine_arn, queue_url, outside)
 
 
-def _function(aws: Aws, folder: str, environment: Mapping[str, str]) -> str:
+def _function(aws: Aws, folder: str, function_name: str, environment: Mapping[str, str]) -> str:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.write(ROOT / "functions" / folder / "handler.py", "handler.py")
     # The shared package comes with the interpreter; Lambda's own paths come before it.
     variables = {key: value for key, value in environment.items() if key != "PYTHONPATH"}
     return aws.functions.create_function(
-        FunctionName=folder,
+        FunctionName=function_name,
         Runtime="python3.11",
         Role=aws.role,
         Handler="handler.handler",
@@ -112,6 +107,6 @@ def host_worker(library: Library, jobs: MediaJobs, *, label: str = "host", slots
     return process(
         label,
         [sys.executable, "-m", "media_edge.library", "host"],
-        {**jobs.environment, "LIBRARY_JOB_SLOTS": str(slots)},
+        {**jobs.environment, **library.settings, "LIBRARY_JOB_SLOTS": str(slots)},
         library.folder,
     )

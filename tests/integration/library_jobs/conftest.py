@@ -10,6 +10,7 @@ from local.object_store import ObjectStore, object_store
 from local.redis_server import redis_server
 from tests.integration.library_jobs.aws_rig import MediaJobs, host_worker, media_jobs
 from tests.integration.library_jobs.rig import Library, mock_service
+from tests.integration.local_aws.rig import Aws, running_server
 
 SMALL_BYTES = 100_000
 """Of a source that is done in a function, and the state machine's size rule in these tests."""
@@ -58,8 +59,14 @@ def sts_url(library: Library) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Aws]:
+    with running_server() as server:
+        yield Aws(server.endpoint)
+
+
 @pytest.fixture(scope="module")
-def machine(library: Library, sts_url: str) -> Iterator[MediaJobs]:
+def machine(library: Library, sts_url: str, aws: Aws) -> Iterator[MediaJobs]:
     """The state machine on a local AWS, and two hosts."""
     library.settings.update(
         {
@@ -72,8 +79,8 @@ def machine(library: Library, sts_url: str) -> Iterator[MediaJobs]:
             "LIBRARY_PENDING_PATIENCE_S": "3600",
         }
     )
+    jobs = media_jobs(library, aws)
     with (
-        media_jobs(library) as jobs,
         host_worker(library, jobs, label="host-1"),
         host_worker(library, jobs, label="host-2"),
     ):

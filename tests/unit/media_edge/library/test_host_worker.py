@@ -15,7 +15,7 @@ from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.types import JobState
 from livedub.library.work_item import RETRY, StepEnd
 from media_edge.library.host_worker import Beat, HostWorker
-from media_edge.library.work_client import HIDDEN_S, Message, TokenRefusedError, WorkClient
+from media_edge.library.work_client import Message, TokenRefusedError, WorkClient
 from tests.unit.livedub.library.memory_jobs import MemoryJobs, job
 
 BOUND_S = 30.0
@@ -24,6 +24,8 @@ DOWN = LibraryError(LibraryErrorCode.QUEUE_DOWN, "Nobody answers.")
 
 class Client:
     """As WorkClient."""
+
+    hidden_s = 30
 
     def __init__(self) -> None:
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -210,12 +212,12 @@ def test_a_beat_keeps_the_message_hidden_and_hears_of_the_end(client: Client):
     beat = Beat(cast("WorkClient", client), message, "token-1", lambda: now[0])
     assert beat()
     assert client.kept == []
-    now[0] = HIDDEN_S / 3
+    now[0] = client.hidden_s / 3
     assert beat()
     assert beat()
     assert client.kept == ["token-1"]
     client.dead.add("token-1")
-    now[0] = HIDDEN_S
+    now[0] = client.hidden_s
     assert not beat()
 
 

@@ -15,17 +15,17 @@ _TIMEOUT_S = 5.0
 _ATTEMPTS = 3
 
 
-def media_job_client(service: str, *, read_timeout_s: float = _TIMEOUT_S) -> Any:
-    """A boto3 client with bounded waits; address, region and credentials by boto3's own variables."""
+def _client(region: str) -> Any:
+    """A client with bounded waits; address and credentials by boto3's own variables."""
     import boto3  # noqa: PLC0415 - slow to load # pyright: ignore[reportMissingTypeStubs]
     from botocore.config import Config  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
 
     config = Config(
         connect_timeout=_TIMEOUT_S,
-        read_timeout=read_timeout_s,
+        read_timeout=_TIMEOUT_S,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
     )
-    return cast("Any", boto3).session.Session().client(service, config=config)
+    return cast("Any", boto3).session.Session(region_name=region).client("stepfunctions", config=config)
 
 
 class StepFunctionsExecutor:
@@ -47,7 +47,7 @@ class StepFunctionsExecutor:
                 "LIBRARY_STATE_MACHINE_ARN is empty, and LIVEDUB_EXECUTOR is stepfunctions.",
                 remedy="Give the output MediaJobArn of the stack of the library.",
             )
-        return cls(media_job_client("stepfunctions"), settings.state_machine_arn)
+        return cls(_client(settings.region), settings.state_machine_arn)
 
     def submit(self, job: Job) -> None:
         """See Executor. An execution of this name, running or closed, is the submission's own."""
