@@ -42,6 +42,7 @@ explore: setup ## property tests on many new random examples; what they find bec
 	@HYPOTHESIS_PROFILE=explore $(PYTEST) -q -n 2 -m "hypothesis and not slow and not bench and not prove"
 
 bench: setup ## measure and write build/bench/*.json (see docs/benchmarks.md)
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r locks/bench.txt
 	@$(PYTEST) -q -s -m bench
 
 prove: setup ## long proofs; results are kept in tests/prove/results with the commit they measured

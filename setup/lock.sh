@@ -10,6 +10,7 @@ compile() {
 }
 
 compile pyproject.toml --all-extras --group dev "$@" --output-file locks/dev.txt
+compile --group bench --output-file locks/bench.txt
 echo "uv" | compile - --constraint locks/dev.txt --output-file locks/bootstrap.txt
 lock() {
   local runtime=$1
