@@ -179,6 +179,8 @@ def _frames(container: InputContainer, stream: Any, span: ExactSpan) -> Iterator
     """The decoded frames of a span, in the order in which they are shown."""
     if span.start >= span.end:
         return
+    # A decoder with threads beside an encoder with threads makes other bytes, once in some hundred times.
+    stream.codec_context.thread_count = 1
     _seek(container, span)
     for packet in container.demux(stream):
         try:

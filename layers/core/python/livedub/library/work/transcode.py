@@ -54,7 +54,8 @@ def transcode(
     made = source.parent / "made"
     made.mkdir()
     arguments = [item for name, value in SAFE_SOURCE.items() for item in (f"-{name}", value)]
-    arguments += [*clock, "-i", str(source), *streams, "-sn", "-dn", *_BITEXACT]
+    # One thread decodes: together with an encoder's threads, several do not always give the same bytes.
+    arguments += [*clock, "-threads", "1", "-i", str(source), *streams, "-sn", "-dn", *_BITEXACT]
     arguments += _container_arguments(preset, key)
     run_ffmpeg(settings.ffmpeg, arguments, folder=made, length_us=length_us, progress=progress)
     # A player that finds the playlist finds the parts.
