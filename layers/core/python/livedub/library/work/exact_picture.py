@@ -180,7 +180,8 @@ def _frames(container: InputContainer, stream: Any, span: ExactSpan) -> Iterator
     if span.start >= span.end:
         return
     # A decoder with threads beside an encoder with threads makes other bytes, once in some hundred times.
-    stream.codec_context.thread_count = 1
+    if not stream.codec_context.is_open:
+        stream.codec_context.thread_count = 1
     _seek(container, span)
     for packet in container.demux(stream):
         try:
