@@ -71,6 +71,26 @@ async def graphql(library: Library, query: str) -> Any:
     return answer.json()["data"]
 
 
+async def presigned(client: httpx.AsyncClient, library: Library, content: bytes) -> None:
+    """Upload and download by addresses alone, on a server that checks signatures."""
+    bearer = {"authorization": f"Bearer {library.api_token}"}
+    asked = await client.post(
+        f"{library.url}/api/assets/upload-url", json={"key": "by url.mp4"}, headers=bearer
+    )
+    address = asked.json()
+    sent = {"content-type": address["content_type"]}
+    assert (await client.put(address["url"], content=content, headers=sent)).status_code == 200
+    forged = address["url"].replace("by%20url", "another")
+    assert (await client.put(forged, content=content, headers=sent)).status_code == 403
+    await client.post(f"{library.url}/api/assets/scan", json={}, headers=bearer, timeout=BOUND_S)
+    listed = await client.get(f"{library.url}/api/assets?search=by+url", headers=bearer)
+    (asset,) = listed.json()["items"]
+    address = (
+        await client.get(f"{library.url}/api/assets/{asset['id']}/download-url", headers=bearer)
+    ).json()
+    assert (await client.get(address["url"])).content == content
+
+
 async def test_a_file_is_put_scanned_trimmed_and_looked_at(supervisor: Supervisor, tmp_path: Path):
     clip = tmp_path / "clip.mp4"
     await asyncio.to_thread(make_clip, clip)
@@ -100,6 +120,7 @@ async def test_a_file_is_put_scanned_trimmed_and_looked_at(supervisor: Superviso
                 f"{library.url}/media/out/{job['output_key']}", headers={"range": "bytes=0-99"}
             )
             assert (part.status_code, part.content) == (206, cut[:100])
+            await presigned(client, library, clip.read_bytes())
             assert (await client.put(f"{library.url}/media/in/new.mp4", content=b"x")).status_code == 405
             assert (await client.get(f"{library.url}/api/status")).status_code == 401
     assert not supervisor.children

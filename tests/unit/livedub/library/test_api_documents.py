@@ -13,6 +13,8 @@ from pydantic import BaseModel
 from livedub.library import types as library_types
 from livedub.library.api import api_types, graphql_schema
 from livedub.library.api.openapi import openapi_document
+from livedub.library.api.refusals import status_of
+from livedub.library.library_errors import LibraryErrorCode
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "library"
 DOCUMENTS = {"openapi.json": openapi_document, "schema.graphql": graphql_schema.sdl}
@@ -69,6 +71,20 @@ def test_operations_have_names_of_their_own():
         operation["operationId"] for methods in document["paths"].values() for operation in methods.values()
     ]
     assert len(set(names)) == len(names)
+
+
+def test_the_guide_names_every_request_and_every_code():
+    guide = (Path(__file__).parents[4] / "docs" / "library-api.md").read_text()
+    named = set(re.findall(r"^\| `([A-Z]+ /[^`]*)` \|", guide, flags=re.MULTILINE))
+    document = json.loads(openapi_document())
+    served = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert named == served
+    table = guide.split("## Answers that are no")[1].split("## Callbacks")[0]
+    for line in re.findall(r"^\| (\d{3}) \| (.*) \|$", table, flags=re.MULTILINE):
+        for code in re.findall(
+            r"[A-Z]+_[A-Z_]+|INTERNAL|MISCONFIGURED|FENCED|CANCELLED|UNAUTHORIZED", line[1]
+        ):
+            assert status_of(LibraryErrorCode(code)) == int(line[0]), code
 
 
 if __name__ == "__main__":
