@@ -1,4 +1,4 @@
-"""The library's API against its own OpenAPI document: what schemathesis makes of it, asked of the real handler.
+"""The library's API against its own documents: what schemathesis makes of OpenAPI and GraphQL, asked of the handler.
 
 Checked of every answer: no server error, a status and a content type that the document names, a body of its schema; that
 what breaks the document is refused, that unknown methods are, and that nobody passes without a token.
@@ -16,7 +16,9 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import checks
 
-from livedub.library.api.routes import OPENAPI_PATH
+from livedub.library.api.graphql_schema import sdl
+from livedub.library.api.routes import GRAPHQL_PATH, OPENAPI_PATH
+from livedub.library.library_errors import LibraryErrorCode
 from local.function_front import FunctionFront
 from tests.integration.library_api.rig import TOKEN, LibraryRig
 from tests.unit.functions.rig import Context
@@ -55,3 +57,27 @@ def test_the_api_keeps_its_word(library: LibraryRig, case: schemathesis.Case):
     # Keys, cursors and names have rules that JSON Schema cannot say: what fits the document may still be refused.
     excluded: list[Any] = [checks.CHECKS.get_one("positive_data_acceptance")]
     case.call_and_validate(excluded_checks=excluded)
+
+
+graphql = schemathesis.graphql.from_file(sdl())
+graphql.app = FunctionFront(ask_handler)
+
+
+@graphql.parametrize()
+@settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.filter_too_much,
+    ],
+)
+def test_every_query_that_fits_the_schema_is_answered(library: LibraryRig, case: schemathesis.Case):
+    case.path = GRAPHQL_PATH
+    response = case.call(headers={"authorization": f"Bearer {TOKEN}"})
+    assert response.status_code == 200
+    answer = response.json()
+    codes = {error["extensions"]["code"] for error in answer["errors"] or ()}
+    assert "INTERNAL" not in codes
+    assert codes <= {code.value for code in LibraryErrorCode}
