@@ -17,13 +17,17 @@ _FIRST_PAUSE_S = 0.5
 
 
 class PatientSts:
-    """A service that is asked up to `TRIES` times, with pauses that double: half a minute for one that restarts."""
+    """A service that is asked up to `TRIES` times, with pauses that double: a quarter of a minute for one that restarts.
+
+    Where that was not enough, it is asked once for each fragment until it has answered one.
+    """
 
     def __init__(
         self, sts: SpeechToSpeech, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self._sts = sts
         self._sleep = sleep
+        self._tries = TRIES
 
     async def process(
         self, request: StsRequest, on_partial: Callable[[StsPartial], Awaitable[None]] | None = None
@@ -33,12 +37,27 @@ class PatientSts:
         Raises:
             StsFailure: every try failed, or a retry would not help.
         """
-        for number in range(TRIES - 1):
-            try:
-                return await self._sts.process(request, on_partial)
-            except StsFailure as failure:
-                if not failure.retryable:
-                    raise
-                logger.warning("%s is asked for again: %s", request.fragment_id, failure)
+        for number in range(self._tries - 1):
+            answer = await self._try(request, on_partial)
+            if isinstance(answer, StsResult):
+                return answer
+            logger.warning("%s is asked for again: %s", request.fragment_id, answer)
             await self._sleep(_FIRST_PAUSE_S * 2**number)
-        return await self._sts.process(request, on_partial)
+        answer = await self._try(request, on_partial)
+        if isinstance(answer, StsResult):
+            return answer
+        self._tries = 1
+        raise answer
+
+    async def _try(
+        self, request: StsRequest, on_partial: Callable[[StsPartial], Awaitable[None]] | None
+    ) -> StsResult | StsFailure:
+        """The answer, or why there is none yet; what no retry heals is raised."""
+        try:
+            result = await self._sts.process(request, on_partial)
+        except StsFailure as failure:
+            if not failure.retryable:
+                raise
+            return failure
+        self._tries = TRIES
+        return result
