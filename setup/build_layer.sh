@@ -28,7 +28,8 @@ fi
 
 staging=$(mktemp -d "$TARGET.XXXXXX")
 trap 'rm -rf "$staging"' EXIT
-.venv/bin/uv pip install --quiet --python .venv/bin/python --target "$staging/python" --require-hashes --only-binary :all: \
+# Copies: what follows changes modes and times, which a link would share with uv's cache and with .venv.
+.venv/bin/uv pip install --quiet --link-mode copy --python .venv/bin/python --target "$staging/python" --require-hashes --only-binary :all: \
   --python-platform "$LAMBDA_PLATFORM" --python-version "$LAMBDA_PYTHON" --requirement "$LOCK"
 
 # Lambda brings these; a second copy would cost seconds of every cold start.

@@ -294,12 +294,6 @@ class MediaLibraryStack(Stack):
                 f"livedub/{self.config.name}/library/database-url-??????]",
                 "A secret that the operator makes: Secrets Manager adds six characters to its name.",
             )
-        for function in self.functions.values():
-            acknowledge(
-                function.own_role,
-                "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole]",
-                "What Lambda asks for to reach into a network.",
-            )
 
     def _outputs(self) -> None:
         for name, value, meaning in (
