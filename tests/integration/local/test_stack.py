@@ -72,6 +72,7 @@ async def logged(log: Path, text: str) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_up_dubs_what_is_published_shows_it_and_ends_on_sigterm(
     supervisor: Supervisor, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -120,6 +121,7 @@ async def test_up_names_a_taken_port(supervisor: Supervisor, tmp_path: Path):
     assert f"nginx cannot listen on 127.0.0.1:{first}" in up.describe_end()
 
 
+@pytest.mark.slow
 async def test_a_demo_that_is_interrupted_cleans_up(supervisor: Supervisor, clip: Path, tmp_path: Path):
     demo = await local(
         supervisor, "demo", "--input", str(clip), "--out", str(tmp_path / "out"), state=tmp_path / "state"

@@ -156,6 +156,7 @@ async def test_no_publisher_ever_ends_with_its_code(rig: WorkerRig):
     assert worker.progress[-1] == {"event": "end", "exit_code": 3, "outcome": "source_lost"}
 
 
+@pytest.mark.slow
 async def test_another_delay_after_a_restart_never_takes_output_time_back(rig: WorkerRig, clip: Path):
     recorder = await rig.record(out=rig.server.play_url(STREAM_ID, "out"))
     publisher = await rig.publish(clip)
