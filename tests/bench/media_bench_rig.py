@@ -150,13 +150,25 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def close_stdin(self) -> None:
+        """Tell it that nothing more comes."""
+        with suppress(OSError):
+            _pipe(self.process.stdin).close()
+
+    def __exit__(self, *_error: object) -> None:
         self.process.terminate()
+        self._end()
+
+    def _end(self) -> None:
+        self.close_stdin()
         try:
-            self.process.communicate(timeout=_STOP_S)
+            self.process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+            raise
+        finally:
+            _pipe(self.process.stdout).close()
 
 
 class Load(Child):
@@ -191,25 +203,18 @@ class Load(Child):
 
     def end(self) -> dict[str, Any]:
         """Tell one that does not end by itself to end."""
-        _pipe(self.process.stdin).close()
+        self.close_stdin()
         return self.report()
 
     def report(self) -> dict[str, Any]:
         """What it counted."""
         return json.loads(self.line())
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         # Its report was read: no end by force, which would hide one that hangs.
-        with suppress(OSError):
-            _pipe(self.process.stdin).close()
-        try:
-            self.process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
+        if error[0] is not None:
             self.process.kill()
-            self.process.wait()
-            raise
-        finally:
-            _pipe(self.process.stdout).close()
+        self._end()
 
 
 def measured(load: Load, servers: Iterable[int]) -> dict[str, Any]:

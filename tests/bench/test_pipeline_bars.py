@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,24 +12,9 @@ from tests.bench import (
     bench_pipeline_overlap,
     bench_refusals,
 )
+from tests.bench.bars import kept, meets
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
-
-QUIET_CORES = 0.25
-RESULTS = Path(__file__).resolve().parents[2] / "build/bench"
-
-
-def kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    report = measure()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
-    return report
-
-
-def meets(bar: bool, others: float) -> None:
-    if not bar and others > QUIET_CORES:
-        pytest.skip(f"other programs used {others} cores meanwhile: times say nothing")
-    assert bar
 
 
 @pytest.fixture(scope="module")

@@ -168,9 +168,16 @@ class MediaHost:
         return ssl.create_default_context(cadata=pem)
 
     def connect(self, timeout_s: float = 30.0) -> ssl.SSLSocket:
+        return self.connect_trusting(self.context(), timeout_s)
+
+    def connect_trusting(self, context: ssl.SSLContext, timeout_s: float = 30.0) -> ssl.SSLSocket:
         plain = socket.create_connection(("127.0.0.1", self.port), timeout_s)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self.context().wrap_socket(plain, server_hostname="127.0.0.1")
+        try:
+            return context.wrap_socket(plain, server_hostname="127.0.0.1")
+        except BaseException:
+            plain.close()
+            raise
 
     def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
