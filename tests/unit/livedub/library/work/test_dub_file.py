@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,10 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("talk") / "talk.mp4", seconds=SECONDS, audio=SPEECH)
 
 
-def dub_job(output: str = "out/talk.mp4", *, subtitles: bool = True) -> Job:
-    targets = (DubTarget(language="en"), DubTarget(language="fr"))
+def dub_job(
+    output: str = "out/talk.mp4", *, subtitles: bool = True, into: Sequence[str] = ("en", "fr")
+) -> Job:
+    targets = tuple(DubTarget(language=language) for language in into)
     parameters = DubParameters(source_language="es", targets=targets, subtitles=subtitles)
     return job_of(parameters, JobKind.DUB, "talk.mp4", output)
 
@@ -183,6 +186,11 @@ def test_ranges_read_apart_are_the_programme_read_at_once(tmp_path: Path, name: 
     assert float(np.abs(at_once - apart).max()) < 0.05
 
 
+def test_subtitles_of_the_only_language_have_the_name_of_the_film(talk: Path, tmp_path: Path):
+    made = whole(tmp_path, talk, Tones(), dub_job(into=["fr"]))
+    assert [it.key for it in made] == ["out/talk.vtt", "out/talk.mp4"]
+
+
 def test_a_job_without_subtitles_writes_none(talk: Path, tmp_path: Path):
     job = dub_job(subtitles=False)
     assert [made.key for made in whole(tmp_path, talk, Tones(), job)] == ["out/talk.mp4"]
@@ -227,9 +235,9 @@ def test_cancelling_does_not_wait_for_the_service(talk: Path, tmp_path: Path):
 
 
 class Flaky(Tones):
-    def __init__(self, failures: list[StsFailure]) -> None:
+    def __init__(self, failures: Sequence[StsFailure]) -> None:
         super().__init__()
-        self.failures = failures
+        self.failures = list(failures)
 
     async def process(self, request: StsRequest, on_partial: OnPartial | None = None) -> StsResult:
         self.asked.append("x")

@@ -9,6 +9,7 @@ import pytest
 
 from livedub.library.types import JobKind, TrimParameters
 from livedub.library.work.work_ports import JobCancelledError
+from tests.unit.livedub.dubbing.test_media_file import run_ffmpeg
 from tests.unit.livedub.library.work.work_rig import (
     RATE_HZ,
     FolderStorage,
@@ -182,6 +183,46 @@ def test_the_same_cut_makes_the_same_bytes(clips: Path, tmp_path: Path):
     source = clip(clips, "a.mkv")
     first = trim(tmp_path / "1", source, 700, 3_100, "out.mkv", exact=True).read_bytes()
     assert trim(tmp_path / "2", source, 700, 3_100, "out.mkv", exact=True).read_bytes() == first
+
+
+CUES = """1
+00:00:00,500 --> 00:00:02,000
+before and within
+
+2
+00:00:02,500 --> 00:00:03,000
+within
+
+3
+00:00:03,200 --> 00:00:05,000
+within and behind
+
+4
+00:00:05,500 --> 00:00:05,900
+behind
+"""
+
+
+def test_subtitles_are_cut_too_and_sound_tracks_are_all_kept(clips: Path, tmp_path: Path):
+    film = clip(clips, "a.mkv")
+    (tmp_path / "cues.srt").write_text(CUES)
+    both = tmp_path / "both.mkv"
+    inputs = ["-i", str(film), "-i", str(tmp_path / "cues.srt")]
+    maps = ["-map", "0:v", "-map", "0:a", "-map", "0:a", "-map", "1", "-metadata:s:a:1", "language=fra"]
+    run_ffmpeg(*inputs, *maps, "-c", "copy", str(both))
+    made = trim(tmp_path, both, 1_500, 3_500, "out.mkv", exact=True)
+    with av.open(str(made)) as container:
+        assert [stream.metadata.get("language") for stream in container.streams.audio] == [None, "fra"]
+        cues = [
+            (packet.pts, packet.duration, bytes(packet))
+            for packet in container.demux(container.streams.subtitles[0])
+            if packet.size
+        ]
+    assert cues == [(0, 500, b"before and within"), (1_000, 500, b"within"), (1_700, 300, b"within and behind")]
+    copied = trim(tmp_path / "copied", both, 1_500, 3_500, "out.mkv", exact=False)
+    assert numbers_of(copied) == list(range(30, 90))
+    with av.open(str(copied)) as container:
+        assert len(container.streams.audio) == 2
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -199,7 +199,9 @@ def _join(
     for number, language in enumerate(it.language for it in parameters.targets if parameters.subtitles):
         text = source.parent / f"{number:02}.vtt"
         text.write_text(subtitles(parts, number), encoding="utf-8")
-        made.append(MadeFile(text, str(key.with_suffix(f".{language}.vtt")), language))
+        # Players look for subtitles under the film's own name; there is room for one language.
+        suffix = ".vtt" if len(parameters.targets) == 1 else f".{language}.vtt"
+        made.append(MadeFile(text, str(key.with_suffix(suffix)), language))
     return [*made, MadeFile(target, job.output_key)]
 
 

@@ -16,7 +16,7 @@ from av.error import FFmpegError
 
 from livedub.library.work.exact_span import ExactSpan
 from livedub.library.work.media_output import MediaOutput
-from livedub.library.work.media_source import start_us, zero_of
+from livedub.library.work.media_source import known, start_us, zero_of
 from livedub.library.work.sample_cut import Block, cut_samples
 
 _LOSSLESS = ("alac", "flac", "pcm_")
@@ -44,8 +44,8 @@ _BYTES_OF_16_BITS = 2
 def encode_sound(
     container: InputContainer, index: int, output: MediaOutput, suffix: str, span: ExactSpan
 ) -> Iterator[Any]:
-    """The packets of the piece's sound, for the audio stream of that index."""
-    stream = container.streams.audio[index]
+    """The packets of the piece's sound, for the audio stream of that number."""
+    stream = known(container.streams.audio)[index]
     context = stream.codec_context
     codec = encoder_for(context.name, suffix)
     rate_hz = _OPUS_RATE_HZ if codec == "libopus" else context.sample_rate

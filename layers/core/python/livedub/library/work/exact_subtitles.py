@@ -12,13 +12,14 @@ from av.container import InputContainer
 
 from livedub.library.work.exact_span import ExactSpan
 from livedub.library.work.media_output import MediaOutput
+from livedub.library.work.media_source import known
 
 
 def cut_subtitles(
     container: InputContainer, index: int, output: MediaOutput, span: ExactSpan
 ) -> Iterator[Any]:
-    """The packets of the subtitle stream of that index that are on screen within the piece."""
-    stream = container.streams.subtitles[index]
+    """The packets of the subtitle stream of that number that are on screen within the piece."""
+    stream = known(container.streams.subtitles)[index]
     return _packets(container, stream, output.add_copy(stream), span)
 
 

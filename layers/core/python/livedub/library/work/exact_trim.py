@@ -21,7 +21,7 @@ from livedub.library.work.exact_sound import encode_sound
 from livedub.library.work.exact_span import ExactSpan
 from livedub.library.work.exact_subtitles import cut_subtitles
 from livedub.library.work.media_output import MediaOutput, open_output
-from livedub.library.work.media_source import open_source, pictures, zero_of
+from livedub.library.work.media_source import known, open_source, pictures, zero_of
 from livedub.library.work.step_progress import StepProgress
 from livedub.library.work.trim import wanted_span
 
@@ -53,10 +53,10 @@ def trim_exact(
         streams: list[Iterator[Any]] = []
         if pictures(first):
             streams.append(_picture(stack, source, name, output, span, threads, progress))
-        for index in range(len(first.streams.audio)):
+        for index in range(len(known(first.streams.audio))):
             container = stack.enter_context(open_source(source, name))
             streams.append(encode_sound(container, index, output, target.suffix.lower(), span))
-        for index in range(len(first.streams.subtitles)):
+        for index in range(len(known(first.streams.subtitles))):
             container = stack.enter_context(open_source(source, name))
             streams.append(cut_subtitles(container, index, output, span))
         length = max(Fraction(1, 1000), span.end - span.start)

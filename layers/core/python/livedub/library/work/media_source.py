@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -55,13 +55,21 @@ def open_source(path: Path, name: str) -> Generator[InputContainer]:
 
 def has_media(container: InputContainer) -> bool:
     """Whether there is a stream worth a job."""
-    return bool(pictures(container)) or bool(container.streams.audio)
+    return bool(pictures(container)) or bool(known(container.streams.audio))
 
 
 def pictures(container: InputContainer) -> list[Any]:
     """The video streams that move; the covers of songs do not."""
-    streams: list[Any] = list(container.streams.video)
-    return [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    return [
+        stream
+        for stream in known(container.streams.video)
+        if not stream.disposition & Disposition.attached_pic
+    ]
+
+
+def known(streams: Iterable[Any]) -> list[Any]:
+    """Those whose codec FFmpeg has a name for; the others can be neither copied nor decoded."""
+    return [stream for stream in streams if stream.codec_context is not None]
 
 
 def duration_ms(container: InputContainer) -> int:

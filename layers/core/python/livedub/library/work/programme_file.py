@@ -20,7 +20,7 @@ from livedub.audio.pcm import PROGRAMME_CHANNELS, PROGRAMME_RATE_HZ, Samples, to
 from livedub.dubbing.media_file import placed_samples, programme_resampler
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.work.dub_plan import DubPlan, DubRange, borders
-from livedub.library.work.media_source import open_source
+from livedub.library.work.media_source import known, open_source
 from livedub.library.work.step_progress import StepProgress
 from livedub.timeline.alignment import SampleAligner
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S, Span, ns_to_samples, samples_to_ns
@@ -141,13 +141,14 @@ class _Listener:
 
 
 def _sound(container: InputContainer, name: str) -> Any:
-    if not container.streams.audio:
+    sounds = known(container.streams.audio)
+    if not sounds:
         raise LibraryError(
             LibraryErrorCode.INVALID_REQUEST,
             f"{name!r} has no sound track to dub.",
             "Give a file with speech in it.",
         )
-    return container.streams.audio[0]
+    return sounds[0]
 
 
 def _frames(container: InputContainer, stream: Any) -> Iterator[tuple[av.AudioFrame, int]]:

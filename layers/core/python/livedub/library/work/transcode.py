@@ -13,7 +13,7 @@ from livedub.library.library_settings import LibrarySettings
 from livedub.library.types import AudioEncoding, Container, Job, Preset, VideoEncoding
 from livedub.library.work.ffmpeg_run import run_ffmpeg
 from livedub.library.work.made_file import MadeFile
-from livedub.library.work.media_source import SAFE_SOURCE, open_source, pictures, start_us
+from livedub.library.work.media_source import SAFE_SOURCE, known, open_source, pictures, start_us
 from livedub.library.work.step_progress import StepProgress
 
 _SUFFIXES = {
@@ -80,7 +80,7 @@ def _own_name(key: PurePosixPath) -> str:
 
 def _streams(container: InputContainer, preset: Preset, name: str, threads: int) -> list[str]:
     """Which streams, and how each is encoded."""
-    video, audio = pictures(container), list(container.streams.audio)
+    video, audio = pictures(container), known(container.streams.audio)
     if not ((preset.video and video) or (preset.audio and audio)):
         raise _nothing_for(preset, name, "picture or sound")
     if preset.video and not video:

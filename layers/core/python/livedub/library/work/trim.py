@@ -16,7 +16,7 @@ from av.container import InputContainer
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.types import TrimParameters
 from livedub.library.work.media_output import open_output
-from livedub.library.work.media_source import duration_ms, open_source, pictures, rewind, start_us
+from livedub.library.work.media_source import duration_ms, known, open_source, pictures, rewind, start_us
 from livedub.library.work.step_progress import StepProgress
 
 _US_PER_S = 1_000_000
@@ -121,7 +121,7 @@ def seek_to(container: InputContainer, span: CutSpan) -> None:
 
 
 def _copy(container: InputContainer, target: Path, span: CutSpan, progress: StepProgress) -> None:
-    wanted = [*pictures(container), *container.streams.audio, *container.streams.subtitles]
+    wanted = [*pictures(container), *known((*container.streams.audio, *container.streams.subtitles))]
     end_us = span.end_us if span.end_us is not None else start_us(container) + (container.duration or 0)
     length_us = max(1, end_us - span.start_us)
     with open_output(target) as output:
