@@ -42,9 +42,5 @@ def library(shared_library: LibraryRig, catalogue_url: str) -> LibraryRig:
     with psycopg.connect(catalogue_url, autocommit=True) as connection:
         connection.execute(b"TRUNCATE " + _TABLES)
     for bucket in (BUCKET_IN, BUCKET_OUT):
-        for found in shared_library.s3.list_buckets()["Buckets"]:
-            if found["Name"] == bucket:
-                for item in shared_library.s3.list_objects_v2(Bucket=bucket).get("Contents", ()):
-                    shared_library.s3.delete_object(Bucket=bucket, Key=item["Key"])
-        shared_library.s3.create_bucket(Bucket=bucket)
+        shared_library.empty(bucket)
     return shared_library

@@ -130,6 +130,16 @@ class LibraryRig:
     def put(self, key: str, content: bytes = b"some media") -> None:
         self.s3.put_object(Bucket=BUCKET_IN, Key=key, Body=content)
 
+    def empty(self, bucket: str) -> None:
+        """Take everything out of a bucket; make it where a test has taken it away."""
+        try:
+            found = self.s3.list_objects_v2(Bucket=bucket).get("Contents", ())
+        except self.s3.exceptions.NoSuchBucket:
+            self.s3.create_bucket(Bucket=bucket)
+            return
+        for item in found:
+            self.s3.delete_object(Bucket=bucket, Key=item["Key"])
+
     def trim(self, key: str = "clip.mp4", **more: Any) -> dict[str, Any]:
         return {
             "kind": "trim",
