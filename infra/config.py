@@ -13,6 +13,7 @@ from aws_cdk.aws_logs import RetentionDays
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from infra.network_config import MediaCacheConfig, NetworkConfig
 from livedub.errors import ConfigurationError
 from livedub.settings import variables
 from livedub.supervision.policy import SupervisionPolicy
@@ -39,6 +40,8 @@ class EnvironmentConfig:
             is not named shares the account's pool.
         requests_per_s: steady rate over which the API answers 429, all callers together.
         burst_requests: requests the API takes at once over that rate.
+        network: addresses.
+        media_cache: the host that keeps generated speech.
     """
 
     name: EnvironmentName
@@ -51,6 +54,8 @@ class EnvironmentConfig:
     reserved_concurrency: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     requests_per_s: int = 200
     burst_requests: int = 400
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    media_cache: MediaCacheConfig = field(default_factory=MediaCacheConfig)
 
     def __post_init__(self) -> None:
         """Refuse what would fail, or mislead, only in the middle of a deployment."""
@@ -72,6 +77,7 @@ class EnvironmentConfig:
                     f"reserved_concurrency of {function} is {executions}: it would never run.",
                     remedy="It must be 1 or more, or left out.",
                 )
+        self.media_cache.check_place(self.network)
         self.checked_policy()
 
     def checked_policy(self) -> SupervisionPolicy:
@@ -156,6 +162,7 @@ def _environments() -> tuple[EnvironmentConfig, ...]:
             },
             requests_per_s=500,
             burst_requests=1_000,
+            network=NetworkConfig(nat_gateways=2),
         ),
     )
 

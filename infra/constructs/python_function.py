@@ -28,6 +28,9 @@ HANDLER = "handler.handler"
 _DISK_MB = 512
 """What Lambda gives without being asked."""
 
+_INTERFACES = ("ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces")
+"""What Lambda does with a function's role to give it an address in a network."""
+
 NOT_IN_ASSETS = ["__pycache__", "*.pyc", ".*_cache", "*.md"]
 """Left out of every asset, so that running a test does not change what would be deployed."""
 
@@ -114,6 +117,9 @@ class PythonFunction(lambda_.Function):
             description=f"Of the function {construct_id} alone.",
         )
         log_group.grant_write(role)
+        if setup.network:
+            # CDK gives this to roles that it makes itself alone; without it the function is refused its network.
+            role.add_to_policy(iam.PolicyStatement(actions=list(_INTERFACES), resources=["*"]))
         super().__init__(
             scope,
             construct_id,
@@ -139,7 +145,11 @@ class PythonFunction(lambda_.Function):
             self, "L1", "Every part of livedub runs on the one Python that Debian's GStreamer bindings have."
         )
         self.own_role = role
-        acknowledge(role, "IAM5[Resource::*]", "X-Ray has no resources to name.")
+        acknowledge(
+            role,
+            "IAM5[Resource::*]",
+            "X-Ray has no resources to name, nor have interfaces before they are there.",
+        )
 
 
 def folder_name(construct_id: str) -> str:

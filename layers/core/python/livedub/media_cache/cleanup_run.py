@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from livedub.errors import ConfigurationError
+from livedub.media_cache.aws_cleanup_settings import from_aws
 from livedub.media_cache.blocking_client import MediaCacheClient
 from livedub.media_cache.catalogue_store import connect_catalogue
 from livedub.media_cache.cleanup import Cleanup, CleanupOptions, CleanupReport
@@ -18,10 +19,11 @@ from livedub.settings import explain
 
 
 def load_cleanup_settings() -> tuple[MediaCleanupSettings, MediaCacheSettings]:
-    """Both parts of the environment.
+    """Both parts of the environment, and what AWS holds where they name secrets or parameters.
 
     Raises:
         ConfigurationError: something is missing or wrong.
+        StoreUnavailableError: AWS is named and does not answer, or refuses.
     """
     try:
         cleanup = MediaCleanupSettings()
@@ -31,6 +33,7 @@ def load_cleanup_settings() -> tuple[MediaCleanupSettings, MediaCacheSettings]:
         cache = MediaCacheSettings()
     except ValidationError as error:
         raise explain(error, MediaCacheSettings) from None
+    cleanup, cache = from_aws(cleanup, cache)
     if not cleanup.database_url.get_secret_value():
         raise ConfigurationError(
             "DATABASE_URL is not set: without a catalogue nothing is known to be over.",

@@ -18,6 +18,21 @@ class MediaCleanupSettings(BaseSettings):
         validation_alias="DATABASE_URL",
         description="Postgres with the catalogue, postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
     )
+    database_secret: str = Field(
+        default="",
+        description="Secret of Secrets Manager with the catalogue's address as RDS writes it; wins over DATABASE_URL.",
+    )
+    host_secret: str = Field(
+        default="",
+        description="Secret of Secrets Manager with the host's MEDIA_UPLOAD_TOKEN; wins over "
+        "TTS_MEDIA_CACHE_UPLOAD_TOKEN.",
+    )
+    bundle_prefix: str = Field(
+        default="",
+        pattern=r"^(?:(?:/[A-Za-z0-9_.-]+)+)?$",
+        description="The host's MEDIA_CONSUMER_PREFIX: below it is TTS_MEDIA_CACHE_CA_BUNDLE in SSM, which then wins over "
+        "the variable.",
+    )
     batch_rows: int = Field(
         default=100,
         ge=1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from livedub.errors import ConfigurationError
@@ -12,14 +12,17 @@ from livedub.errors import ConfigurationError
 NAMES = ("MEDIA_UPLOAD_TOKEN", "MEDIA_DATA_DIR", "MEDIA_TLS_CERT_HOST_PATH")
 """Those that the services read; certificate and key reach them as files."""
 
+UPLOAD_NAMES = (*NAMES, "DATABASE_URL")
+CLEANUP_NAMES = ("DATABASE_URL", "TTS_MEDIA_CACHE_BASE_URL", "TTS_MEDIA_CACHE_UPLOAD_TOKEN")
 
-def write_environment(path: Path, variables: Mapping[str, str]) -> None:
-    """Write `path` at once, readable by its owner alone.
+
+def write_environment(path: Path, variables: Mapping[str, str], names: Sequence[str] = NAMES) -> None:
+    """Write `path` at once, readable by its owner alone: what `variables` have of `names`.
 
     Raises:
         ConfigurationError: a value has several lines, or the file cannot be written.
     """
-    lines = [f"{name}={_quoted(name, variables[name])}\n" for name in NAMES if variables.get(name)]
+    lines = [f"{name}={_quoted(name, variables[name])}\n" for name in names if variables.get(name)]
     try:
         descriptor, staged = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

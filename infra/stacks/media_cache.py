@@ -1,0 +1,201 @@
+"""The media cache of one environment: host, catalogue, clean-up."""
+
+# jsii's generated classes do not match its generated interfaces: parameter names differ.
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import CfnOutput, Duration, Environment, Stack, Tags
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.config import EnvironmentConfig
+from infra.constructs.catalogue_database import CatalogueDatabase
+from infra.constructs.media_cache_host import HostPlace, MediaCacheHost
+from infra.constructs.media_cache_material import MediaCacheMaterial
+from infra.constructs.media_cache_names import MediaCacheNames
+from infra.constructs.media_cache_release import HostSources, MediaCacheRelease
+from infra.constructs.python_function import FunctionNetwork, FunctionSetup, FunctionSpec, PythonFunction
+from infra.constructs.python_layers import PythonLayers
+from infra.stacks.network import NetworkStack
+
+_BUNDLE = "TTS_MEDIA_CACHE_CA_BUNDLE"
+_HOST_PARAMETERS = (
+    "MEDIA_TLS_FULLCHAIN_B64",
+    "MEDIA_DATA_DIR",
+    "MEDIA_TLS_CERT_HOST_PATH",
+    "MEDIA_TLS_SAN_DNS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaCacheSources:
+    """Where the code lies.
+
+    Attributes:
+        functions: the folder of Lambda functions.
+        function_packages: the layer of third-party packages, built.
+        host: what the machine gets.
+        first_boot: its user data.
+    """
+
+    functions: Path
+    function_packages: Path
+    host: HostSources
+    first_boot: Path
+
+
+class MediaCacheStack(Stack):
+    """Wires the parts together and grants rights."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        network: NetworkStack,
+        sources: MediaCacheSources,
+        with_host: bool = True,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            stack_name=construct_id,
+            description=f"livedub: media cache of environment {config.name}",
+            env=Environment(account=config.account, region=config.region),
+            termination_protection=config.stateful_resources_survive,
+        )
+        Tags.of(self).add("livedub:environment", config.name)
+        self.config = config
+        self.names = MediaCacheNames.of(config)
+        survive = config.stateful_resources_survive
+        self.material = MediaCacheMaterial(
+            self, "Material", names=self.names, san_dns=config.media_cache.san_dns, survive=survive
+        )
+        self.database = CatalogueDatabase(
+            self,
+            "Catalogue",
+            vpc=network.vpc,
+            group=network.doors.database,
+            instance_class=config.media_cache.database_class,
+            survive=survive,
+        )
+        self.host = MediaCacheHost(
+            self,
+            "Host",
+            config=config,
+            place=HostPlace(network.isolated[0], network.doors.cache),
+            first_boot=sources.first_boot,
+            present=with_host,
+        )
+        self.release = MediaCacheRelease(self, "Release", sources=sources.host)
+        self.cleanup = self._cleanup(network, sources)
+        self._grant()
+        self._install()
+        self._outputs()
+
+    def _cleanup(self, network: NetworkStack, sources: MediaCacheSources) -> PythonFunction:
+        layers = PythonLayers(
+            self,
+            "Layers",
+            dependencies=sources.function_packages,
+            shared=sources.host.shared,
+            contents="Third-party packages of locks/media-cache-functions.txt.",
+        )
+        cleanup = PythonFunction(
+            self,
+            "MediaCacheCleanup",
+            spec=FunctionSpec(
+                "Every hour: deletes speech past its time.",
+                timeout_s=720,
+                environment={
+                    "TTS_MEDIA_CACHE_BASE_URL": self.names.base_url,
+                    "MEDIA_CLEANUP_DATABASE_SECRET": self.database.secret.secret_arn,
+                    "MEDIA_CLEANUP_HOST_SECRET": self.material.secret.secret_arn,
+                    "MEDIA_CLEANUP_BUNDLE_PREFIX": self.names.consumer_prefix,
+                },
+            ),
+            setup=FunctionSetup(
+                source=sources.functions,
+                layers=layers.all,
+                log_retention=self.config.log_retention,
+                log_level=self.config.log_level,
+                policy={},
+                values={},
+                network=FunctionNetwork(
+                    network.vpc,
+                    ec2.SubnetSelection(subnets=network.isolated),
+                    [network.doors.cleanup],
+                ),
+            ),
+        )
+        events.Rule(
+            self,
+            "Hourly",
+            description="Cleans the media cache.",
+            schedule=events.Schedule.rate(Duration.hours(1)),
+            # The next hour's does what this one could not.
+            targets=[targets.LambdaFunction(cleanup, retry_attempts=0)],
+        )
+        return cleanup
+
+    def _grant(self) -> None:
+        bundles = self._parameter_arns(*self.names.consumer_parameters(_BUNDLE))
+        for role in (self.host.role, self.cleanup.own_role):
+            role.add_to_policy(
+                iam.PolicyStatement(
+                    actions=["secretsmanager:GetSecretValue"],
+                    resources=[self.material.secret.secret_arn, self.database.secret.secret_arn],
+                )
+            )
+            role.add_to_policy(iam.PolicyStatement(actions=["ssm:GetParameters"], resources=bundles))
+        host = self.host.role
+        host.add_to_policy(
+            iam.PolicyStatement(
+                actions=["ssm:GetParameters"],
+                resources=self._parameter_arns(*map(self.names.parameter, _HOST_PARAMETERS)),
+            )
+        )
+        # What consumers must trust is the host's to say.
+        host.add_to_policy(iam.PolicyStatement(actions=["ssm:PutParameter"], resources=bundles))
+        self.release.grant_read(host)
+
+    def _parameter_arns(self, *names: str) -> list[str]:
+        return [
+            self.format_arn(service="ssm", resource="parameter", resource_name=name.removeprefix("/"))
+            for name in names
+        ]
+
+    def _install(self) -> None:
+        if self.host.instance is None:
+            return
+        installation = self.release.install_on(
+            self.host.instance.ref,
+            {
+                "NAMESPACE": self.names.namespace,
+                "MEDIA_CONSUMER_PREFIX": self.names.consumer_prefix,
+                "MEDIA_DATABASE_SECRET": self.database.secret.secret_arn,
+                "PRIVATE_IP": self.names.address,
+                "MEDIA_PORT": str(self.names.port),
+            },
+        )
+        # It reads both, and needs the right to.
+        installation.node.add_dependency(self.material, self.database, self.host)
+
+    def _outputs(self) -> None:
+        for name, value, meaning in (
+            ("MediaCacheUrl", self.names.base_url, "TTS_MEDIA_CACHE_BASE_URL of consumers."),
+            ("MediaCacheSecret", self.material.secret.secret_arn, "Holds MEDIA_UPLOAD_TOKEN."),
+            ("CatalogueSecret", self.database.secret.secret_arn, "How to reach the catalogue."),
+            ("CommandLogs", self.host.commands.log_group_name, "Of what is run on the host."),
+        ):
+            CfnOutput(self, name, value=value, description=meaning)
+        if self.host.instance is not None:
+            CfnOutput(self, "MediaCacheInstance", value=self.host.instance.ref, description="The host.")

@@ -1,0 +1,52 @@
+"""The network of one environment: who is where, and who may speak to whom."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, DefaultStackSynthesizer, Environment, Fn, Stack, Tags
+from aws_cdk import aws_ec2 as ec2
+from constructs import Construct
+
+from infra.config import EnvironmentConfig
+from infra.constructs.isolated_endpoints import IsolatedEndpoints
+from infra.constructs.network_doors import NetworkDoors
+from infra.constructs.planned_vpc import PlannedVpc
+
+
+class NetworkStack(Stack):
+    """VPC, security groups, endpoints."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: EnvironmentConfig) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            stack_name=construct_id,
+            description=f"livedub: network of environment {config.name}",
+            env=Environment(account=config.account, region=config.region),
+            termination_protection=config.stateful_resources_survive,
+        )
+        Tags.of(self).add("livedub:environment", config.name)
+        network = PlannedVpc(self, "Network", config=config.network, log_retention=config.log_retention)
+        self.vpc: ec2.Vpc = network.vpc
+        self.isolated = network.isolated
+        self.doors = NetworkDoors(
+            self, "Doors", vpc=self.vpc, config=config.network, cache_port=config.media_cache.port
+        )
+        IsolatedEndpoints(
+            self,
+            "Endpoints",
+            vpc=self.vpc,
+            subnets=self.isolated,
+            group=self.doors.endpoints,
+            asset_bucket=f"cdk-{DefaultStackSynthesizer.DEFAULT_QUALIFIER}-assets-{self.account}-{self.region}",
+        )
+        for name, value, meaning in (
+            ("VpcId", self.vpc.vpc_id, "The network."),
+            ("MediaGroup", self.doors.media.security_group_id, "Security group of media servers."),
+            ("WorkerGroup", self.doors.workers.security_group_id, "Security group of worker hosts."),
+        ):
+            CfnOutput(self, name, value=value, description=meaning)
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """The first two of whichever region it is: asking which there are would be a look-up."""
+        return [Fn.select(index, Fn.get_azs()) for index in (0, 1)]

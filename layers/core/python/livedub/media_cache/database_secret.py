@@ -1,0 +1,49 @@
+"""The catalogue's address in the form that RDS keeps it: a JSON object in Secrets Manager."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from livedub.errors import ConfigurationError
+from livedub.supervision.secret_store import SecretStore
+
+_FIELDS = ("username", "password", "host", "dbname")
+_POSTGRES = 5432
+
+
+def database_url(secrets: SecretStore, name: str) -> str:
+    """DATABASE_URL as secret `name` has it; over TLS, for RDS refuses everything else.
+
+    Raises:
+        StoreUnavailableError: Secrets Manager does not answer, or refuses.
+        ConfigurationError: the secret is not what RDS writes.
+    """
+    held = secret_object(secrets, name)
+    missing = [field for field in _FIELDS if not str(held.get(field) or "")]
+    if missing:
+        raise ConfigurationError(
+            f"Secret {name} has no {', '.join(missing)}.",
+            remedy="Name the secret that RDS made: a JSON object with host, port, dbname, username, password.",
+        )
+    username, password, host, dbname = (quote(str(held[field]), safe="") for field in _FIELDS)
+    port = held.get("port") or _POSTGRES
+    return f"postgresql://{username}:{password}@{host}:{port}/{dbname}?sslmode=require"
+
+
+def secret_object(secrets: SecretStore, name: str) -> dict[str, Any]:
+    """The JSON object in secret `name`.
+
+    Raises:
+        StoreUnavailableError: Secrets Manager does not answer, or refuses.
+        ConfigurationError: it is empty, or no JSON object.
+    """
+    try:
+        held = json.loads(secrets.text(name))
+    except ValueError:
+        held = None
+    if not isinstance(held, dict):
+        # Without the cause: its text quotes the secret.
+        raise ConfigurationError(f"Secret {name} is no JSON object.", remedy="Put one into it.")
+    return held  # pyright: ignore[reportUnknownVariableType]

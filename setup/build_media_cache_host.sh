@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Builds what a media-cache host has of other people's: the packages of locks/media-cache.txt, Caddy among them, into
+# build/media-cache-host. The host has no way to a registry. The same lock gives the same bytes. Needs .venv (make setup).
+# Usage: setup/build_media_cache_host.sh [FOLDER]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly LOCK=locks/media-cache.txt
+readonly TARGET=${1:-build/media-cache-host}
+readonly STAMP=$TARGET.sha256
+# Amazon Linux 2023 has glibc 2.34.
+readonly HOST_PLATFORM=x86_64-manylinux_2_34
+readonly HOST_PYTHON=3.11
+
+fail() { printf 'build_media_cache_host: %s\n' "$*" >&2; exit 1; }
+
+[ -x .venv/bin/uv ] || fail ".venv/bin/uv is missing; run: make setup"
+mkdir -p "$(dirname "$TARGET")"
+exec 9>"$TARGET.lock"
+flock --timeout 300 9 || fail "another build holds $TARGET.lock for over 300 s"
+
+inputs=$(cat "$LOCK" setup/build_media_cache_host.sh | sha256sum | cut -d ' ' -f 1)
+if [ -f "$TARGET/bin/caddy" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$inputs" ]; then
+  exit 0
+fi
+
+staging=$(mktemp -d "$TARGET.XXXXXX")
+trap 'rm -rf "$staging"' EXIT
+.venv/bin/uv pip install --quiet --python .venv/bin/python --target "$staging/packages" --require-hashes --only-binary :all: \
+  --python-platform "$HOST_PLATFORM" --python-version "$HOST_PYTHON" --requirement "$LOCK"
+[ -f "$staging/packages/bin/caddy" ] || fail "$LOCK brings no caddy"
+# The other scripts name this machine's interpreter, records list them, and nobody runs either.
+find "$staging/packages/bin" -type f ! -name caddy -delete
+rm -f "$staging/packages/.lock"
+find "$staging/packages" \( -name __pycache__ -o -name tests \) -type d -prune -exec rm -rf {} +
+find "$staging/packages" -path '*.dist-info/*' \( -name RECORD -o -name REQUESTED -o -name INSTALLER -o -name direct_url.json -o -name 'uv_*' \) -delete
+# Times and modes would otherwise differ from build to build, and with them the archive.
+find "$staging/packages" -type d -exec chmod 755 {} +
+find "$staging/packages" -type f -exec chmod 644 {} +
+chmod 755 "$staging/packages/bin/caddy"
+find "$staging/packages" -exec touch --no-dereference --date 1980-01-01T00:00:00Z {} +
+
+rm -rf "$TARGET"
+mv "$staging/packages" "$TARGET"
+printf '%s\n' "$inputs" >"$STAMP"

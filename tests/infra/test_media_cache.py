@@ -1,0 +1,562 @@
+"""Network and media cache: who reaches whom, who may do what, what outlives what."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livedub.errors import ConfigurationError, MissingPrerequisiteError
+from tests.infra.conftest import ROOT
+
+IMAGE = "ami-0123456789abcdef0"
+PUBLISHERS = "203.0.113.0/28"
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    folder: Path
+    environment: str
+
+    @cached_property
+    def network(self) -> dict[str, Any]:
+        return json.loads(self.path("network").read_text())
+
+    @cached_property
+    def cache(self) -> dict[str, Any]:
+        return json.loads(self.path("media-cache").read_text())
+
+    def path(self, part: str) -> Path:
+        return self.folder / f"livedub-{self.environment}-{part}.template.json"
+
+
+def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {
+        name: each.get("Properties", {})
+        for name, each in template["Resources"].items()
+        if each["Type"] == kind
+    }
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What make build makes, as far as a template shows it: a digest."""
+    host, layer = tmp_path_factory.mktemp("host"), tmp_path_factory.mktemp("layer")
+    (host / "bin").mkdir()
+    (host / "bin" / "caddy").touch()
+    (layer / "python").mkdir()
+    (layer / "python" / "psycopg.py").touch()
+    return host, layer
+
+
+@pytest.fixture(scope="module")
+def synthesized(tmp_path_factory: pytest.TempPathFactory, built: tuple[Path, Path]) -> dict[str, Synthesized]:
+    from dataclasses import replace  # noqa: PLC0415
+
+    from infra.config import environment_config  # noqa: PLC0415 - starts node, with conftest's PATH
+    from infra.media_cache_app import build_media_cache_app, with_image  # noqa: PLC0415
+
+    made: dict[str, Synthesized] = {}
+    for name, environment, with_host in (("dev", "dev", True), ("prod", "prod", True), ("off", "dev", False)):
+        folder = tmp_path_factory.mktemp(f"media-cache-{name}")
+        config = with_image(environment_config(environment), IMAGE if with_host else None)
+        if name == "prod":
+            config = replace(
+                config,
+                account="123456789012",
+                region="eu-west-1",
+                network=replace(config.network, publishers=(PUBLISHERS,)),
+            )
+        app, _ = build_media_cache_app(
+            config, outdir=folder, host_packages=built[0], function_packages=built[1], with_host=with_host
+        )
+        app.synth()
+        made[name] = Synthesized(folder, environment)
+    return made
+
+
+@pytest.fixture
+def prod(synthesized: dict[str, Synthesized]) -> Synthesized:
+    return synthesized["prod"]
+
+
+@pytest.fixture
+def dev(synthesized: dict[str, Synthesized]) -> Synthesized:
+    return synthesized["dev"]
+
+
+def test_nothing_is_looked_up(prod: Synthesized):
+    assert "missing" not in json.loads((prod.folder / "manifest.json").read_text())
+
+
+def test_cfn_lint_finds_nothing(synthesized: dict[str, Synthesized]):
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks=W3005", "--"]
+    templates = [str(each.path(part)) for each in synthesized.values() for part in ("network", "media-cache")]
+    done = subprocess.run([*command, *templates], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "")
+
+
+def test_cdk_nag_found_nothing_that_is_not_accepted(synthesized: dict[str, Synthesized]):
+    for each in synthesized.values():
+        path = each.folder / "validation-report.json"
+        report = json.loads(path.read_text())
+        plugins = {plugin["pluginName"]: plugin for plugin in report["pluginReports"]}
+        assert plugins["AwsSolutions"]["conclusion"] == "success"
+        assert [plugin["violations"] for plugin in plugins.values()] == [[]] * len(plugins)
+
+
+# --- the network
+
+
+def test_subnets_are_those_of_the_configuration(prod: Synthesized):
+    found = of_type(prod.network, "AWS::EC2::Subnet")
+    assert {each["CidrBlock"] for each in found.values()} == {
+        "10.0.100.0/24",
+        "10.0.101.0/24",
+        "10.0.16.0/20",
+        "10.0.32.0/20",
+        "10.0.1.0/24",
+        "10.0.2.0/24",
+    }
+    assert not [name for name, each in found.items() if each.get("MapPublicIpOnLaunch")]
+
+
+def test_the_isolated_subnets_have_no_way_out(prod: Synthesized):
+    tables = {name for name in of_type(prod.network, "AWS::EC2::RouteTable") if "isolated" in name}
+    assert len(tables) == 2
+    routed = {each["RouteTableId"]["Ref"] for each in of_type(prod.network, "AWS::EC2::Route").values()}
+    assert len(routed) == 4
+    assert not tables & routed
+
+
+def test_the_isolated_subnets_have_these_endpoints_alone(prod: Synthesized):
+    endpoints = of_type(prod.network, "AWS::EC2::VPCEndpoint")
+    interfaces = {
+        each["ServiceName"].rsplit(".", 1)[-1]: each
+        for each in endpoints.values()
+        if each["VpcEndpointType"] == "Interface"
+    }
+    assert set(interfaces) == {"ssm", "ssmmessages", "ec2messages", "secretsmanager", "logs"}
+    for each in interfaces.values():
+        assert each["PrivateDnsEnabled"] is True
+        assert len(each["SubnetIds"]) == 1
+    [gateway] = [each for each in endpoints.values() if each["VpcEndpointType"] == "Gateway"]
+    assert json.dumps(gateway["ServiceName"]).count("s3") == 1
+    [statement] = gateway["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "s3:GetObject"
+    assert {joined(each).split(":::")[-1] for each in statement["Resource"]} == {
+        "cdk-hnb659fds-assets-123456789012-eu-west-1/*",
+        "al2023-repos-eu-west-1-de612dc2/*",
+    }
+
+
+def openings(template: dict[str, Any]) -> Counter[tuple[str, str, int]]:
+    """Every way in: from whom, to whom, at which port."""
+    groups = {
+        name: re.sub(r"^Doors|[0-9A-F]{8}$", "", name)
+        for name in of_type(template, "AWS::EC2::SecurityGroup")
+    }
+    found: Counter[tuple[str, str, int]] = Counter()
+    for name, group in of_type(template, "AWS::EC2::SecurityGroup").items():
+        for rule in group.get("SecurityGroupIngress", []):
+            assert (rule["IpProtocol"], rule["FromPort"]) == ("tcp", rule["ToPort"])
+            found[rule["CidrIp"], groups[name], rule["FromPort"]] += 1
+    for rule in of_type(template, "AWS::EC2::SecurityGroupIngress").values():
+        assert (rule["IpProtocol"], rule["FromPort"]) == ("tcp", rule["ToPort"])
+        caller, called = rule["SourceSecurityGroupId"]["Fn::GetAtt"][0], rule["GroupId"]["Fn::GetAtt"][0]
+        found[groups[caller], groups[called], rule["FromPort"]] += 1
+    return found
+
+
+INSIDE = Counter(
+    [
+        ("Workers", "Media", 1935),
+        ("Workers", "Media", 9995),
+        ("Workers", "Media", 9997),
+        ("Workers", "Media", 9998),
+        ("Workers", "Cache", 8443),
+        ("Cleanup", "Cache", 8443),
+        ("Cache", "Database", 5432),
+        ("Cleanup", "Database", 5432),
+        ("Media", "Endpoints", 443),
+        ("Workers", "Endpoints", 443),
+        ("Cache", "Endpoints", 443),
+        ("Cleanup", "Endpoints", 443),
+    ]
+)
+
+
+def test_nobody_is_let_in_but_by_these_doors(dev: Synthesized, prod: Synthesized):
+    assert openings(dev.network) == INSIDE
+    assert openings(prod.network) == INSIDE + Counter([(PUBLISHERS, "Media", 1935)])
+    for template in (dev.cache, prod.cache):
+        assert not of_type(template, "AWS::EC2::SecurityGroup")
+        assert not of_type(template, "AWS::EC2::SecurityGroupIngress")
+
+
+def test_what_is_isolated_speaks_to_nobody_else_either(prod: Synthesized):
+    everywhere = {
+        name: [rule for rule in group.get("SecurityGroupEgress", []) if rule.get("CidrIp") == "0.0.0.0/0"]
+        for name, group in of_type(prod.network, "AWS::EC2::SecurityGroup").items()
+    }
+    anywhere = {
+        re.sub(r"^Doors|[0-9A-F]{8}$", "", name): rules for name, rules in everywhere.items() if rules
+    }
+    assert set(anywhere) == {"Media", "Workers", "Cache"}
+    # S3, by the gateway: the subnet's routes lead nowhere else.
+    assert [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in anywhere["Cache"]] == [
+        ("tcp", 443, 443)
+    ]
+
+
+def test_what_was_refused_is_logged_for_a_while(prod: Synthesized):
+    [flow] = of_type(prod.network, "AWS::EC2::FlowLog").values()
+    assert flow["TrafficType"] == "REJECT"
+    [group] = of_type(prod.network, "AWS::Logs::LogGroup").values()
+    assert group["RetentionInDays"] == 180
+
+
+# --- the host
+
+
+def test_the_host_has_its_address_its_image_and_the_newer_metadata_service_alone(prod: Synthesized):
+    [host] = of_type(prod.cache, "AWS::EC2::Instance").values()
+    assert host["PrivateIpAddress"] == "10.0.1.30"
+    assert host["ImageId"] == IMAGE
+    assert host["MetadataOptions"]["HttpTokens"] == "required"
+    assert host["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+    assert "KeyName" not in host
+    assert [each["Ebs"]["Encrypted"] for each in host["BlockDeviceMappings"]] == [True]
+
+
+def test_the_volumes_are_encrypted_and_outlive_the_host(dev: Synthesized, prod: Synthesized):
+    for each, policy in ((prod, "Retain"), (dev, "Delete")):
+        volumes = {
+            name: resource
+            for name, resource in each.cache["Resources"].items()
+            if resource["Type"] == "AWS::EC2::Volume"
+        }
+        assert sorted(volume["Properties"]["Size"] for volume in volumes.values()) == [1, 40]
+        assert all(volume["Properties"]["Encrypted"] for volume in volumes.values())
+        assert {volume["DeletionPolicy"] for volume in volumes.values()} == {policy}
+        attached = of_type(each.cache, "AWS::EC2::VolumeAttachment").values()
+        assert {attachment["VolumeId"]["Ref"] for attachment in attached} == set(volumes)
+
+
+def test_without_the_host_everything_else_stays(synthesized: dict[str, Synthesized]):
+    with_host, without = synthesized["dev"].cache["Resources"], synthesized["off"].cache["Resources"]
+    gone = Counter(each["Type"] for name, each in with_host.items() if name not in without)
+    assert gone == {
+        "AWS::EC2::Instance": 1,
+        "AWS::EC2::VolumeAttachment": 2,
+        "AWS::IAM::InstanceProfile": 1,
+        "AWS::SSM::Association": 1,
+    }
+    kept = {name: each for name, each in with_host.items() if name in without}
+    assert kept == without
+
+
+def joined(value: Any) -> str:
+    """A string of a template, with references as <Name>."""
+    if isinstance(value, str):
+        return value
+    if "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return separator.join(joined(part) for part in parts)
+    if "Fn::GetAtt" in value:
+        return f"<{value['Fn::GetAtt'][0]}>"
+    if "Fn::Sub" in value:
+        return value["Fn::Sub"]
+    return f"<{value.get('Ref') or json.dumps(value)}>"
+
+
+def test_the_first_boot_is_the_checked_script_and_small(prod: Synthesized):
+    [host] = of_type(prod.cache, "AWS::EC2::Instance").values()
+    text = joined(host["UserData"]["Fn::Base64"])
+    script = (ROOT / "infra/user_data/media_cache.sh").read_text()
+    assert text.endswith(script)
+    head = text.removesuffix(script).splitlines()
+    assert head[0] == "#!/usr/bin/env bash"
+    assert re.fullmatch(r"export DATA_VOLUME=<HostData\w+> TLS_VOLUME=<HostTls\w+>", head[1])
+    assert len(text) < 4_096, "AWS takes 16 kB; half of that in base64 is small"
+
+
+def test_a_deployment_installs_what_it_holds_and_waits_for_it(prod: Synthesized):
+    [installation] = of_type(prod.cache, "AWS::SSM::Association").values()
+    [host] = of_type(prod.cache, "AWS::EC2::Instance")
+    assert installation["Name"] == "AWS-RunShellScript"
+    assert installation["Targets"] == [{"Key": "InstanceIds", "Values": [{"Ref": host}]}]
+    assert installation["WaitForSuccessTimeoutSeconds"] > int(
+        installation["Parameters"]["executionTimeout"][0]
+    )
+    commands = [joined(each) for each in installation["Parameters"]["commands"]]
+    exported = {
+        name: value for each in commands for name, value in re.findall(r"^export (\w+)='(.*)'$", each)
+    }
+    install = (ROOT / "infra/user_data/media_cache_install.sh").read_text()
+    wanted = set(re.findall(r"\b([A-Z][A-Z_]+)\b", install.split("set -euo")[0])) - {"ROOT", "PATIENCE_S"}
+    assert set(exported) == wanted
+    assert exported["PRIVATE_IP"] == "10.0.1.30"
+    assert exported["NAMESPACE"] == "livedub/prod"
+    for name in ("PACKAGES_URL", "SHARED_URL", "CACHE_URL"):
+        assert re.fullmatch(
+            r"s3://cdk-hnb659fds-assets-123456789012-eu-west-1/[0-9a-f]{64}\.zip", exported[name]
+        )
+
+
+def test_the_archives_hold_the_units_and_the_package(prod: Synthesized):
+    assets = json.loads((prod.folder / "livedub-prod-media-cache.assets.json").read_text())["files"].values()
+    folders = [
+        prod.folder / each["source"]["path"] for each in assets if each["source"]["packaging"] == "zip"
+    ]
+    cache = next(folder for folder in folders if (folder / "Caddyfile").is_file())
+    wanted = {path.name for path in (ROOT / "media_edge/cache").iterdir() if path.name != "__pycache__"}
+    assert {path.name for path in cache.iterdir()} == wanted
+    assert [folder for folder in folders if (folder / "python/livedub/media_cache/rotation.py").is_file()]
+    scripts = [
+        prod.folder / each["source"]["path"] for each in assets if each["source"]["packaging"] == "file"
+    ]
+    install = hashlib.sha256((ROOT / "infra/user_data/media_cache_install.sh").read_bytes()).hexdigest()
+    assert install in {hashlib.sha256(path.read_bytes()).hexdigest() for path in scripts}
+
+
+# --- settings and rights
+
+
+def test_parameters_and_secret_are_named_as_host_and_consumers_read_them(prod: Synthesized):
+    from livedub.media_cache.parameter_store import BUNDLE, PARAMETERS, SECRETS, bundle_parameters  # noqa: PLC0415
+
+    parameters = {each["Name"]: each["Value"] for each in of_type(prod.cache, "AWS::SSM::Parameter").values()}
+    assert parameters == {
+        "/livedub/prod/media/MEDIA_DATA_DIR": "/mnt/media-data",
+        "/livedub/prod/media/MEDIA_TLS_CERT_HOST_PATH": "/opt/services/media",
+        "/livedub/prod/voice/TTS_MEDIA_CACHE_BASE_URL": "https://10.0.1.30:8443",
+        "/livedub/prod/api/TTS_MEDIA_CACHE_BASE_URL": "https://10.0.1.30:8443",
+    }
+    assert {name.rsplit("/", 1)[-1] for name in parameters if "/media/" in name} <= set(PARAMETERS)
+    [secret] = [
+        each for each in of_type(prod.cache, "AWS::SecretsManager::Secret").values() if "Name" in each
+    ]
+    assert secret["Name"] == "livedub/prod/media/secrets"
+    generated = secret["GenerateSecretString"]
+    assert {generated["GenerateStringKey"], *json.loads(generated["SecretStringTemplate"])} == set(SECRETS)
+    assert generated["PasswordLength"] >= 32
+    bundles = [f"parameter{name}" for name in bundle_parameters("/livedub/prod")]
+    written = [
+        arn
+        for statement in statements(prod, "HostRole")
+        if "ssm:PutParameter" in as_list(statement["Action"])
+        for arn in as_list(statement["Resource"])
+    ]
+    assert [joined(arn).rsplit(":", 1)[-1] for arn in written] == sorted(bundles)
+    assert all(name.endswith(BUNDLE) for name in bundles)
+
+
+def statements(synthesized: Synthesized, role: str) -> list[dict[str, Any]]:
+    [found] = [
+        policy["PolicyDocument"]["Statement"]
+        for name, policy in of_type(synthesized.cache, "AWS::IAM::Policy").items()
+        if name.startswith(role)
+    ]
+    return found
+
+
+def rights(synthesized: Synthesized, role: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for statement in statements(synthesized, role):
+        assert statement["Effect"] == "Allow"
+        for resource in as_list(statement["Resource"]):
+            name = re.sub(r"[0-9A-F]{8}>", ">", joined(resource)).rsplit(":", 1)[-1]
+            found.setdefault(re.sub(r"[0-9a-f]{64}", "DIGEST", name), set()).update(
+                as_list(statement["Action"])
+            )
+    return found
+
+
+BUNDLES = {
+    "parameter/livedub/prod/voice/TTS_MEDIA_CACHE_CA_BUNDLE",
+    "parameter/livedub/prod/api/TTS_MEDIA_CACHE_CA_BUNDLE",
+}
+SECRETS_READ = {"<MaterialSecret>", "<CatalogueInstanceSecretAttachment>"}
+ASSETS = "cdk-hnb659fds-assets-123456789012-eu-west-1/DIGEST"
+
+
+def test_the_host_may_do_what_it_does_and_no_more(prod: Synthesized):
+    found = rights(prod, "HostRole")
+    agent = found.pop("*")
+    assert {action.split(":")[0] for action in agent} == {"ssm", "ssmmessages", "ec2messages", "logs"}
+    assert not [action for action in agent if "*" in action or "Parameter" in action or "Send" in action[:8]]
+    assert found == {
+        **{name: {"ssm:GetParameters", "ssm:PutParameter"} for name in BUNDLES},
+        **{
+            f"parameter/livedub/prod/media/{name}": {"ssm:GetParameters"}
+            for name in (
+                "MEDIA_TLS_FULLCHAIN_B64",
+                "MEDIA_DATA_DIR",
+                "MEDIA_TLS_CERT_HOST_PATH",
+                "MEDIA_TLS_SAN_DNS",
+            )
+        },
+        **{name: {"secretsmanager:GetSecretValue"} for name in SECRETS_READ},
+        "<HostCommands>": {"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"},
+        f"{ASSETS}.zip": {"s3:GetObject"},
+        f"{ASSETS}.sh": {"s3:GetObject"},
+    }
+
+
+def test_the_clean_up_may_read_its_settings_and_nothing_else(prod: Synthesized):
+    assert rights(prod, "MediaCacheCleanupRole") == {
+        **{name: {"ssm:GetParameters"} for name in BUNDLES},
+        **{name: {"secretsmanager:GetSecretValue"} for name in SECRETS_READ},
+        "<MediaCacheCleanupLogs>": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        "*": {
+            "xray:PutTraceSegments",
+            "xray:PutTelemetryRecords",
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:DescribeNetworkInterfaces",
+        },
+    }
+
+
+def test_no_role_has_a_policy_of_amazons(prod: Synthesized):
+    assert not [
+        role for role in of_type(prod.cache, "AWS::IAM::Role").values() if role.get("ManagedPolicyArns")
+    ]
+
+
+def test_the_clean_up_runs_hourly_inside_and_knows_names_of_secrets_only(prod: Synthesized):
+    from livedub.media_cache.cleanup_settings import MediaCleanupSettings  # noqa: PLC0415
+    from livedub.settings import variables  # noqa: PLC0415
+
+    [function] = of_type(prod.cache, "AWS::Lambda::Function").values()
+    assert len(function["VpcConfig"]["SubnetIds"]) == 2
+    assert "Cleanup" in json.dumps(function["VpcConfig"]["SecurityGroupIds"])
+    environment = {
+        name: value
+        for name, value in function["Environment"]["Variables"].items()
+        if "POWERTOOLS" not in name
+    }
+    assert environment.pop("TTS_MEDIA_CACHE_BASE_URL") == "https://10.0.1.30:8443"
+    assert set(environment) <= {variable.name for variable in variables(MediaCleanupSettings)}
+    assert environment["MEDIA_CLEANUP_BUNDLE_PREFIX"] == "/livedub/prod"
+    assert set(environment["MEDIA_CLEANUP_DATABASE_SECRET"]) == {"Ref"}
+    assert set(environment["MEDIA_CLEANUP_HOST_SECRET"]) == {"Ref"}
+    [rule] = of_type(prod.cache, "AWS::Events::Rule").values()
+    assert rule["ScheduleExpression"] == "rate(1 hour)"
+    settings = MediaCleanupSettings()
+    assert settings.budget_s < function["Timeout"], "it stops by itself, and says what is left"
+
+
+def test_the_catalogue_is_private_encrypted_and_backed_up(dev: Synthesized, prod: Synthesized):
+    [database] = of_type(prod.cache, "AWS::RDS::DBInstance").values()
+    assert database["PubliclyAccessible"] is False
+    assert database["StorageEncrypted"] is True
+    assert database["BackupRetentionPeriod"] == 7
+    assert database["DeletionProtection"] is True
+    [name] = of_type(prod.cache, "AWS::RDS::DBInstance")
+    assert prod.cache["Resources"][name]["DeletionPolicy"] == "Retain"
+    assert dev.cache["Resources"][name]["DeletionPolicy"] == "Delete"
+
+
+def test_no_secret_is_in_a_template(prod: Synthesized):
+    text = json.dumps(prod.cache)
+    assert '"SecretString":' not in text
+    assert text.count("{{resolve:") == text.count(":SecretString:password::}}") + text.count(
+        ":SecretString:username::}}"
+    )
+
+
+# --- the app
+
+
+def test_what_is_not_built_is_said(built: tuple[Path, Path], tmp_path: Path):
+    from infra.config import environment_config  # noqa: PLC0415
+    from infra.media_cache_app import build_media_cache_app, with_image  # noqa: PLC0415
+
+    config = with_image(environment_config("dev"), IMAGE)
+    with pytest.raises(MissingPrerequisiteError, match=r"bin/caddy.*setup/build_media_cache_host\.sh"):
+        build_media_cache_app(config, outdir=tmp_path, host_packages=tmp_path, function_packages=built[1])
+
+
+def test_the_host_is_on_or_off():
+    from infra.media_cache_app import host_wanted  # noqa: PLC0415
+
+    assert [host_wanted(each) for each in (None, "on", "off")] == [True, True, False]
+    with pytest.raises(ConfigurationError, match="media_cache_host is 'maybe'"):
+        host_wanted("maybe")
+
+
+def test_without_an_image_nothing_is_synthesized(built: tuple[Path, Path], tmp_path: Path):
+    from infra.config import environment_config  # noqa: PLC0415
+    from infra.media_cache_app import build_media_cache_app  # noqa: PLC0415
+
+    with pytest.raises(ConfigurationError, match=r"media_cache\.image is not set"):
+        build_media_cache_app(
+            environment_config("dev"), outdir=tmp_path, host_packages=built[0], function_packages=built[1]
+        )
+
+
+@pytest.mark.slow
+def test_it_needs_no_network_and_gives_the_same_bytes(
+    prod: Synthesized, built: tuple[Path, Path], tmp_path: Path
+):
+    no_network = ["unshare", "--user", "--map-root-user", "--net"]
+    alone = (
+        shutil.which("unshare")
+        and not subprocess.run([*no_network, "true"], capture_output=True, timeout=10, check=False).returncode
+    )
+    code = (
+        "import sys; from pathlib import Path; from dataclasses import replace\n"
+        "from infra.config import environment_config; from infra.media_cache_app import *\n"
+        "out, host, layer, image, publishers = sys.argv[1:]\n"
+        "config = with_image(environment_config('prod'), image)\n"
+        "config = replace(config, account='123456789012', region='eu-west-1',\n"
+        "    network=replace(config.network, publishers=(publishers,)))\n"
+        "app, _ = build_media_cache_app(config, outdir=Path(out), host_packages=Path(host),\n"
+        "    function_packages=Path(layer))\n"
+        "app.synth()"
+    )
+    done = subprocess.run(
+        [
+            *(no_network if alone else []),
+            sys.executable,
+            "-c",
+            code,
+            str(tmp_path),
+            *map(str, built),
+            IMAGE,
+            PUBLISHERS,
+        ],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'layers/core/python'}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for part in ("network", "media-cache"):
+        name = prod.path(part).name
+        assert (tmp_path / name).read_bytes() == (prod.folder / name).read_bytes()
+    if not alone:
+        pytest.skip(
+            "same bytes, but this machine lets nobody make a network of his own: offline is not proven"
+        )
