@@ -32,7 +32,7 @@ from tests.unit.livedub.dubbing.test_media_file import audio_of, make
 from tests.unit.livedub.library.work.work_rig import FolderStorage, Watched, job_of, settings_for
 
 SPEECH = "0.5*sin(2*PI*200*t)*between(mod(t\\,5)\\,1\\,3.5)"
-SECONDS = 32.0
+SECONDS = 22.0
 
 
 class Tones:
@@ -60,6 +60,11 @@ class Tones:
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("talk") / "talk.mp4", seconds=SECONDS, audio=SPEECH)
+
+
+@pytest.fixture(scope="module")
+def short_talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("talk") / "talk.mp4", seconds=11, audio=SPEECH)
 
 
 def dub_job(
@@ -102,7 +107,7 @@ def test_each_language_is_a_track_over_the_copied_picture(talk: Path, dubbed: li
     assert copied == original
     for track, (own_hz, other_hz) in enumerate([(600.0, 800.0), (800.0, 600.0)]):
         sound = audio_of(film, track)
-        for second in (1.5, 11.5, 26.5):
+        for second in (1.5, 11.5, 16.5):
             heard = sound[int(second * RATE) : int((second + 1) * RATE)]
             assert level(heard, own_hz) == pytest.approx(0.3, rel=0.2)
             assert level(heard, other_hz) < 0.02
@@ -112,7 +117,7 @@ def test_subtitles_stand_where_the_language_is_spoken(dubbed: list[MadeFile]):
     for language, made in zip(("en", "fr"), dubbed, strict=False):
         blocks = made.path.read_text().split("\n\n")[1:]
         times = [block.split(" --> ")[0].strip() for block in blocks if block.strip()]
-        assert [time[:8] for time in times] == [f"00:00:{second:02}" for second in range(1, 32, 5)]
+        assert [time[:8] for time in times] == [f"00:00:{second:02}" for second in range(1, 22, 5)]
         assert all(f"\n{language} " in block for block in blocks if block.strip())
         assert made.language == language
 
@@ -124,7 +129,7 @@ def test_many_hosts_make_the_same_bytes_as_one(
     storage, job = FolderStorage(tmp_path), dub_job()
     storage.put("talk.mp4", talk)
     plan = plan_dub(job, storage, Watched(), settings(tmp_path))
-    assert len(plan.ranges) == 3
+    assert len(plan.ranges) == 2
     assert plan == type(plan).model_validate_json(plan.model_dump_json())
     for one in reversed(plan.ranges):  # in whatever order, and once more where a host died
         part = dub_range(job, one, storage, Watched(), settings(tmp_path))
@@ -142,9 +147,9 @@ def test_many_hosts_make_the_same_bytes_as_one(
     assert not list((tmp_path / "work").iterdir())
 
 
-def test_a_part_that_is_missing_is_no_silence(talk: Path, tmp_path: Path):
+def test_a_part_that_is_missing_is_no_silence(short_talk: Path, tmp_path: Path):
     storage, job = FolderStorage(tmp_path), dub_job()
-    storage.put("talk.mp4", talk)
+    storage.put("talk.mp4", short_talk)
     plan = plan_dub(job, storage, Watched(), settings(tmp_path))
     with pytest.raises(MissingKeyError):
         join_parts(job, plan, storage, Watched(), settings(tmp_path))
@@ -175,30 +180,35 @@ def joined(source: Path, ranges: tuple[DubRange, ...]) -> Samples:
 @pytest.mark.parametrize("name", ["talk.mp4", "talk.mkv", "talk.mp3", "talk.wav"])
 def test_ranges_read_apart_are_the_programme_read_at_once(tmp_path: Path, name: str):
     music = "0.3*sin(2*PI*(200+20*t)*t)"
-    source = make(tmp_path / name, seconds=32.0, audio=music, video=name.endswith(("mp4", "mkv")))
+    source = make(tmp_path / name, seconds=22, audio=music, video=False)
     plan = plan_file(source, name, 10, StepProgress(Watched()))
-    assert len(plan.ranges) == 3
+    assert len(plan.ranges) == 2
     first, last = plan.ranges[0], plan.ranges[-1]
     at_once = joined(source, (first.model_copy(update={"end": last.end}),))
     apart = joined(source, plan.ranges)
     assert len(at_once) == len(apart) == last.end - first.start
-    # A resampler that starts anew lies a fraction of a sample beside the one that ran on.
-    assert float(np.abs(at_once - apart).max()) < 0.05
+    for one in plan.ranges:
+        place = slice(one.start - first.start + 2, one.end - first.start - 2)
+        # A resampler that starts anew may lie a sample beside the one that ran on.
+        strays = [
+            float(np.abs(at_once[place] - np.roll(apart, move, axis=0)[place]).max()) for move in (-1, 0, 1)
+        ]
+        assert min(strays) < 0.05
 
 
-def test_subtitles_of_the_only_language_have_the_name_of_the_film(talk: Path, tmp_path: Path):
-    made = whole(tmp_path, talk, Tones(), dub_job(into=["fr"]))
+def test_subtitles_of_the_only_language_have_the_name_of_the_film(short_talk: Path, tmp_path: Path):
+    made = whole(tmp_path, short_talk, Tones(), dub_job(into=["fr"]))
     assert [it.key for it in made] == ["out/talk.vtt", "out/talk.mp4"]
 
 
-def test_a_job_without_subtitles_writes_none(talk: Path, tmp_path: Path):
-    job = dub_job(subtitles=False)
-    assert [made.key for made in whole(tmp_path, talk, Tones(), job)] == ["out/talk.mp4"]
+def test_a_job_without_subtitles_writes_none(short_talk: Path, tmp_path: Path):
+    job = dub_job(subtitles=False, into=["en"])
+    assert [made.key for made in whole(tmp_path, short_talk, Tones(), job)] == ["out/talk.mp4"]
 
 
-def test_too_many_failures_fail_the_job(talk: Path, tmp_path: Path):
+def test_too_many_failures_fail_the_job(short_talk: Path, tmp_path: Path):
     with pytest.raises(LibraryError, match="sts_error:MODEL_ERROR") as caught:
-        whole(tmp_path, talk, Tones(fails="/1"))
+        whole(tmp_path, short_talk, Tones(fails="/1"))
     assert caught.value.code is LibraryErrorCode.WORK_FAILED
 
 
@@ -214,7 +224,7 @@ def test_a_few_failures_are_borne():
     refuse_too_many_failures([summary(0)], allowed_percent=0)
 
 
-def test_cancelling_does_not_wait_for_the_service(talk: Path, tmp_path: Path):
+def test_cancelling_does_not_wait_for_the_service(short_talk: Path, tmp_path: Path):
     asked = Watched()
 
     class Stuck(Tones):
@@ -230,14 +240,14 @@ def test_cancelling_does_not_wait_for_the_service(talk: Path, tmp_path: Path):
 
     sts = Stuck()
     with pytest.raises(JobCancelledError):
-        whole(tmp_path, talk, sts, progress=asked)
+        whole(tmp_path, short_talk, sts, progress=asked)
     assert sts.closed
 
 
 class Flaky(Tones):
     def __init__(self, failures: Sequence[StsFailure]) -> None:
         super().__init__()
-        self.failures = list(failures)
+        self.failures: list[StsFailure] = list(failures)
 
     async def process(self, request: StsRequest, on_partial: OnPartial | None = None) -> StsResult:
         self.asked.append("x")
@@ -282,7 +292,7 @@ def test_a_service_that_stays_away_is_not_waited_for_at_every_fragment():
                 await patient.process(request)
             assert len(sts.asked) == tried
         await patient.process(request)
-        sts.failures = [StsUnavailable("down")]
+        sts.failures.append(StsUnavailable("down"))
         await patient.process(request)  # it has answered since: patience is back
 
     asyncio.run(ask())

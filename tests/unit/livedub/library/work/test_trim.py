@@ -218,7 +218,11 @@ def test_subtitles_are_cut_too_and_sound_tracks_are_all_kept(clips: Path, tmp_pa
             for packet in container.demux(container.streams.subtitles[0])
             if packet.size
         ]
-    assert cues == [(0, 500, b"before and within"), (1_000, 500, b"within"), (1_700, 300, b"within and behind")]
+    assert cues == [
+        (0, 500, b"before and within"),
+        (1_000, 500, b"within"),
+        (1_700, 300, b"within and behind"),
+    ]
     copied = trim(tmp_path / "copied", both, 1_500, 3_500, "out.mkv", exact=False)
     assert numbers_of(copied) == list(range(30, 90))
     with av.open(str(copied)) as container:
