@@ -26,7 +26,8 @@ fi
 
 staging=$(mktemp -d "$TARGET.XXXXXX")
 trap 'rm -rf "$staging"' EXIT
-.venv/bin/uv pip install --quiet --python .venv/bin/python --target "$staging/packages" --require-hashes --only-binary :all: \
+# Copied: what follows changes times and modes, and linked files are uv's cache and other environments, too.
+.venv/bin/uv pip install --quiet --link-mode copy --python .venv/bin/python --target "$staging/packages" --require-hashes --only-binary :all: \
   --python-platform "$HOST_PLATFORM" --python-version "$HOST_PYTHON" --requirement "$LOCK"
 [ -f "$staging/packages/bin/caddy" ] || fail "$LOCK brings no caddy"
 # The other scripts name this machine's interpreter, records list them, and nobody runs either.
@@ -36,8 +37,8 @@ find "$staging/packages" \( -name __pycache__ -o -name tests \) -type d -prune -
 find "$staging/packages" -path '*.dist-info/*' \( -name RECORD -o -name REQUESTED -o -name INSTALLER -o -name direct_url.json -o -name 'uv_*' \) -delete
 # Times and modes would otherwise differ from build to build, and with them the archive.
 find "$staging/packages" -type d -exec chmod 755 {} +
-find "$staging/packages" -type f -exec chmod 644 {} +
-chmod 755 "$staging/packages/bin/caddy"
+find "$staging/packages" -type f -perm -u+x -exec chmod 755 {} +
+find "$staging/packages" -type f ! -perm -u+x -exec chmod 644 {} +
 find "$staging/packages" -exec touch --no-dereference --date 1980-01-01T00:00:00Z {} +
 
 rm -rf "$TARGET"
