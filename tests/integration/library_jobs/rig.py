@@ -164,11 +164,12 @@ def celery_worker(library: Library, broker_url: str, *, name: str = "celery", sl
 
 
 @contextmanager
-def mock_service(folder: Path) -> Iterator[str]:
+def mock_service(folder: Path, **settings: str) -> Iterator[str]:
     """An STS service whose engines are mocks: the same sound gives the same dub."""
     log = folder / "sts.log"
     environment = {
         "STS_PROFILE": "mock",
+        **settings,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers/core/python")]),
     }
     with process("sts", [sys.executable, "-m", "gpu_handler", "serve", "--port", "0"], environment, folder):
