@@ -1,7 +1,8 @@
 """1 GiB to and from SeaweedFS: the library's storage against the aws CLI: `python tests/bench/bench_library_transfer.py`.
 
 They take turns, each in a process of its own on the same endpoint and file. Prints JSON: seconds of every run, MiB/s of
-the median, and the library's speed over the CLI's.
+the best and of the median, and the library's speed over the CLI's. The best of several says what a program can do; what
+else runs on the machine, and its disk, only ever add to it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from local.object_store import ObjectStore, object_store
 REPOSITORY = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
 SIZE_BYTES = 1024 * MIB
-ROUNDS = 3
+ROUNDS = 4
 _BOUND_S = 300
 _OWN = """
 import sys
@@ -114,7 +115,8 @@ def measure(size_bytes: int = SIZE_BYTES, rounds: int = ROUNDS) -> dict[str, Any
                     turns = [("aws", contest.aws), ("own", contest.own)]
                     for who, run in turns if number % 2 == 0 else reversed(turns):
                         taken[f"{who} {direction}"].append(run(direction))
-    medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
+    best = {name: min(seconds) for name, seconds in taken.items()}
+    median = {name: statistics.median(seconds) for name, seconds in taken.items()}
     return {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()},
         "aws_cli": subprocess.run(
@@ -122,12 +124,14 @@ def measure(size_bytes: int = SIZE_BYTES, rounds: int = ROUNDS) -> dict[str, Any
         ).stdout.strip(),
         "size_mib": size_bytes // MIB,
         "seconds": {name: [round(value, 2) for value in seconds] for name, seconds in taken.items()},
-        "mib_per_s": {name: round(size_bytes / MIB / value) for name, value in medians.items()},
-        "own_over_aws": {
-            direction: round(medians[f"aws {direction}"] / medians[f"own {direction}"], 2)
-            for direction in ("up", "down")
-        },
+        "mib_per_s": {name: round(size_bytes / MIB / value) for name, value in best.items()},
+        "own_over_aws": _ratios(best),
+        "own_over_aws_median": _ratios(median),
     }
+
+
+def _ratios(seconds: dict[str, float]) -> dict[str, float]:
+    return {way: round(seconds[f"aws {way}"] / seconds[f"own {way}"], 2) for way in ("up", "down")}
 
 
 if __name__ == "__main__":
