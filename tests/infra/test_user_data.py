@@ -260,6 +260,15 @@ def test_a_first_release_that_does_not_get_ready_is_said(host: Host):
     assert "release one is not ready within 1 s: journalctl" in done.stderr
 
 
+def test_nothing_is_installed_after_a_first_boot_that_failed(host: Host):
+    host.release("one")
+    done = host.install("one", CLOUD_INIT="1")
+    assert done.returncode == 1
+    assert "the first boot did not end well" in done.stderr
+    assert not (host.root / "opt/livedub-releases").exists()
+    assert host.install("one", CLOUD_INIT="2").returncode == 0
+
+
 @pytest.mark.parametrize("folder", ["/mnt/media-data", "/opt/services/media"])
 def test_nothing_is_installed_where_a_volume_is_missing(host: Host, folder: str):
     host.release("one")
