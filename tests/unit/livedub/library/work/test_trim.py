@@ -119,6 +119,7 @@ def assert_same_sound(samples: np.ndarray, start_ms: int, end_ms: int, *, lossle
         assert fits[3] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "how", "output"),
     [
