@@ -14,12 +14,13 @@ import uuid
 from typing import Any, cast
 
 from celery import bootsteps, signals  # pyright: ignore[reportMissingTypeStubs]
+from kombu.entity import Queue  # pyright: ignore[reportMissingTypeStubs]
 
 from livedub.errors import LivedubError
-from livedub.library.celery_executor import CeleryExecutor, celery_app
+from livedub.library.celery_executor import CeleryExecutor, celery_app, queue_length
 from livedub.library.job_attempt import AttemptEnd
 from livedub.library.job_kit import JobKit
-from livedub.library.job_names import RUN_JOB_TASK, SWEEP_TASK
+from livedub.library.job_names import CELERY_QUEUE, RUN_JOB_TASK, SWEEP_QUEUE, SWEEP_TASK
 from livedub.library.job_sweep import sweep
 from livedub.library.library_settings import LibrarySettings
 from livedub.parent_death import die_with_parent
@@ -36,6 +37,8 @@ def worker_app(settings: LibrarySettings) -> Any:
         worker_concurrency=settings.job_slots,
         # A process that has handled a lot of media is replaced, with whatever its libraries leaked.
         worker_max_tasks_per_child=200,
+        task_queues=[Queue(CELERY_QUEUE), Queue(SWEEP_QUEUE)],
+        task_routes={SWEEP_TASK: {"queue": SWEEP_QUEUE}},
     )
     kits: dict[int, JobKit] = {}
 
@@ -100,7 +103,7 @@ def _backoff_s(retries: int) -> float:
 
 def _sweeping_every(period_s: float) -> type[Any]:
     class Sweeping(bootsteps.StartStopStep):
-        """Sends the sweep's task again and again; one that finds no free worker in time expires unheard."""
+        """Sends the sweep's task again and again."""
 
         requires = frozenset({"celery.worker.components:Timer"})
 
@@ -118,7 +121,9 @@ def _sweeping_every(period_s: float) -> type[Any]:
 
         def _send(self, app: Any) -> None:
             try:
-                app.send_task(SWEEP_TASK, expires=period_s, retry=False)
+                # One that waits is enough, for all workers.
+                if not queue_length(app, SWEEP_QUEUE):
+                    app.send_task(SWEEP_TASK, retry=False)
             except Exception as error:  # noqa: BLE001 - the timer must go on, whatever Redis says
                 logger.warning("no sweep now: %s", error)
 

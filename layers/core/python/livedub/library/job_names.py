@@ -7,6 +7,7 @@ from uuid import UUID
 from livedub.library.types import Job
 
 CELERY_QUEUE = "livedub-jobs"
+SWEEP_QUEUE = "livedub-sweeps"
 RUN_JOB_TASK = "livedub.library.run_job"
 SWEEP_TASK = "livedub.library.sweep"
 

@@ -74,6 +74,9 @@ class StepFunctionsExecutor:
         except _failures() as error:
             raise _queue_down(f"Step Functions does not end job {job.id}", error) from error
 
+    def waiting(self) -> None:
+        """See Executor. An execution's name keeps it from coming twice."""
+
     def close(self) -> None:
         """See Executor."""
         self._client.close()
