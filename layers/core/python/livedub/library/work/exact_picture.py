@@ -100,6 +100,7 @@ def copy_between_edges(
     plan: PicturePlan,
     span: ExactSpan,
     threads: int,
+    progress: StepProgress,
 ) -> Iterator[Any]:
     """The piece's packets, in order: an edge, what is copied, an edge."""
     stream = pictures(container)[0]
@@ -110,8 +111,8 @@ def copy_between_edges(
     before = ExactSpan(span.start, plan.copied[0] * base)
     behind = ExactSpan((last + 1) * base, span.end)
     set_id = free_set_id(own_sets)
-    head = list(_encoded(_frames(container, stream, before), stream, threads, set_id))
-    tail = list(_encoded(_frames(container, stream, behind), stream, threads, set_id))
+    head = list(_encoded(_frames(container, stream, before, progress), stream, threads, set_id))
+    tail = list(_encoded(_frames(container, stream, behind, progress), stream, threads, set_id))
     for packet in (*head, *tail)[:1]:
         # Whoever reads only the file's head must know both encoders.
         copy.codec_context.extradata = own_sets + parameter_sets(bytes(packet))
@@ -140,7 +141,7 @@ def decoding_stamps(stamps: Sequence[int]) -> list[int]:
 
 
 def encode_pictures(
-    container: InputContainer, output: MediaOutput, span: ExactSpan, threads: int
+    container: InputContainer, output: MediaOutput, span: ExactSpan, threads: int, progress: StepProgress
 ) -> Iterator[Any]:
     """The piece's packets, all encoded anew: H.264, or VP9 in WebM."""
     stream = pictures(container)[0]
@@ -154,7 +155,7 @@ def encode_pictures(
         height=context.height,
     )
     _like_source(encoder.codec_context, stream, threads)
-    for frame in _frames(container, stream, span):
+    for frame in _frames(container, stream, span, progress):
         frame.pts = span.shifted(frame.pts, stream.time_base)
         yield from _ended(encoder.encode(frame), stream, span)
     yield from _ended(encoder.encode(None), stream, span)
@@ -175,7 +176,7 @@ def _end_in_time(packet: Any, stream: Any, span: ExactSpan) -> None:
     )
 
 
-def _frames(container: InputContainer, stream: Any, span: ExactSpan) -> Iterator[Any]:
+def _frames(container: InputContainer, stream: Any, span: ExactSpan, progress: StepProgress) -> Iterator[Any]:
     """The decoded frames of a span, in the order in which they are shown."""
     if span.start >= span.end:
         return
@@ -184,6 +185,7 @@ def _frames(container: InputContainer, stream: Any, span: ExactSpan) -> Iterator
         stream.codec_context.thread_count = 1
     _seek(container, span)
     for packet in container.demux(stream):
+        progress.tick(0)
         try:
             frames = cast("list[Any]", packet.decode())
         except FFmpegError:

@@ -18,6 +18,7 @@ from livedub.library.work.exact_span import ExactSpan
 from livedub.library.work.media_output import MediaOutput
 from livedub.library.work.media_source import known, start_us, zero_of
 from livedub.library.work.sample_cut import Block, cut_samples
+from livedub.library.work.step_progress import StepProgress
 
 _LOSSLESS = ("alac", "flac", "pcm_")
 _HELD = {
@@ -42,12 +43,12 @@ _BYTES_OF_16_BITS = 2
 
 
 def encode_sound(
-    container: InputContainer, index: int, output: MediaOutput, suffix: str, span: ExactSpan
+    container: InputContainer, index: int, output: MediaOutput, span: ExactSpan, progress: StepProgress
 ) -> Iterator[Any]:
     """The packets of the piece's sound, for the audio stream of that number."""
     stream = known(container.streams.audio)[index]
     context = stream.codec_context
-    codec = encoder_for(context.name, suffix)
+    codec = encoder_for(context.name, output.suffix)
     rate_hz = _OPUS_RATE_HZ if codec == "libopus" else context.sample_rate
     encoder = output.add_encoder(codec, rate=rate_hz, options={}, layout=context.layout.name)
     _set_width(encoder.codec_context, context)
@@ -56,7 +57,7 @@ def encode_sound(
     language = stream.metadata.get("language")
     if language:
         encoder.metadata["language"] = language
-    return _packets(container, stream, encoder, rate_hz, span)
+    return _packets(container, stream, encoder, rate_hz, span, progress)
 
 
 def encoder_for(codec: str, suffix: str) -> str:
@@ -66,7 +67,12 @@ def encoder_for(codec: str, suffix: str) -> str:
 
 
 def _packets(
-    container: InputContainer, stream: Any, encoder: Any, rate_hz: int, span: ExactSpan
+    container: InputContainer,
+    stream: Any,
+    encoder: Any,
+    rate_hz: int,
+    span: ExactSpan,
+    progress: StepProgress,
 ) -> Iterator[Any]:
     context = encoder.codec_context
     packed = context.format.name if context.format.is_packed else ""
@@ -74,7 +80,7 @@ def _packets(
     resampler = av.AudioResampler(format=kind, layout=context.layout, rate=rate_hz)
     # Players leave out what an MP4 says to at its start, but not all do so at its end: whole packets end right.
     multiple = _AAC_PACKET if context.name == "aac" else 1
-    blocks = _blocks(container, stream, resampler, span)
+    blocks = _blocks(container, stream, resampler, span, progress)
     for position, samples in cut_samples(blocks, _sounding(stream, span), rate_hz, multiple):
         shaped = samples.T.reshape(1, -1) if packed else samples
         frame = av.AudioFrame.from_ndarray(
@@ -86,7 +92,11 @@ def _packets(
 
 
 def _blocks(
-    container: InputContainer, stream: Any, resampler: av.AudioResampler, span: ExactSpan
+    container: InputContainer,
+    stream: Any,
+    resampler: av.AudioResampler,
+    span: ExactSpan,
+    progress: StepProgress,
 ) -> Iterator[tuple[Fraction, Block]]:
     """The decoded sound around the span, with its times; nothing of the container has been read yet."""
     coarse = stream.time_base * stream.codec_context.sample_rate > 1
@@ -97,6 +107,7 @@ def _blocks(
         container.seek(first_us, backward=True)
     zero = zero_of(container)
     for packet in container.demux(stream):
+        progress.tick(0)
         try:
             frames = cast("list[av.AudioFrame]", packet.decode())
         except FFmpegError:

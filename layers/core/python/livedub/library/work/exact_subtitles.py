@@ -13,19 +13,23 @@ from av.container import InputContainer
 from livedub.library.work.exact_span import ExactSpan
 from livedub.library.work.media_output import MediaOutput
 from livedub.library.work.media_source import known
+from livedub.library.work.step_progress import StepProgress
 
 
 def cut_subtitles(
-    container: InputContainer, index: int, output: MediaOutput, span: ExactSpan
+    container: InputContainer, index: int, output: MediaOutput, span: ExactSpan, progress: StepProgress
 ) -> Iterator[Any]:
     """The packets of the subtitle stream of that number that are on screen within the piece."""
     stream = known(container.streams.subtitles)[index]
-    return _packets(container, stream, output.add_copy(stream), span)
+    return _packets(container, stream, output.add_copy(stream), span, progress)
 
 
-def _packets(container: InputContainer, stream: Any, copy: Any, span: ExactSpan) -> Iterator[Any]:
+def _packets(
+    container: InputContainer, stream: Any, copy: Any, span: ExactSpan, progress: StepProgress
+) -> Iterator[Any]:
     # From the file's start: what is on screen at the cut may have come long before.
     for packet in container.demux(stream):
+        progress.tick(0)
         if packet.pts is None:
             continue
         base = stream.time_base

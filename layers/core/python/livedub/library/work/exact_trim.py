@@ -55,10 +55,10 @@ def trim_exact(
             streams.append(_picture(stack, source, name, output, span, threads, progress))
         for index in range(len(known(first.streams.audio))):
             container = stack.enter_context(open_source(source, name))
-            streams.append(encode_sound(container, index, output, target.suffix.lower(), span))
+            streams.append(encode_sound(container, index, output, span, progress))
         for index in range(len(known(first.streams.subtitles))):
             container = stack.enter_context(open_source(source, name))
-            streams.append(cut_subtitles(container, index, output, span))
+            streams.append(cut_subtitles(container, index, output, span, progress))
         length = max(Fraction(1, 1000), span.end - span.start)
         for packet in heapq.merge(*streams, key=_decoding_time):
             progress.tick(float(_decoding_time(packet) / length))
@@ -77,8 +77,8 @@ def _picture(
     container = stack.enter_context(open_source(source, name))
     plan = plan_picture(container, output.suffix, span, progress)
     if plan is None:
-        return encode_pictures(container, output, span, threads)
-    return copy_between_edges(container, output, plan, span, threads)
+        return encode_pictures(container, output, span, threads, progress)
+    return copy_between_edges(container, output, plan, span, threads, progress)
 
 
 def _decoding_time(packet: Any) -> Fraction:
