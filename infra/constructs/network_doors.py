@@ -57,6 +57,9 @@ class NetworkDoors(Construct):
             called.add_ingress_rule(caller, ec2.Port.tcp(port), why)
             if not caller.allow_all_outbound:
                 caller.add_egress_rule(called, ec2.Port.tcp(port), why)
+        for group in (self.cache, self.cleanup):
+            # With no rule of its own a group gets AWS's: everything may leave. Those above are resources beside it.
+            group.add_egress_rule(ec2.Peer.ipv4("127.0.0.1/32"), ec2.Port.tcp(HTTPS), "Nowhere.")
         # S3 answers at public addresses that only the gateway's route leads to: the subnet has no other way out.
         self.cache.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(HTTPS), "S3, by its gateway.")
 

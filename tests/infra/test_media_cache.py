@@ -104,7 +104,12 @@ def test_nothing_is_looked_up(prod: Synthesized):
 
 def test_cfn_lint_finds_nothing(synthesized: dict[str, Synthesized]):
     command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks=W3005", "--"]
-    templates = [str(each.path(part)) for each in synthesized.values() for part in ("network", "media-cache")]
+    prod, without_host = synthesized["prod"], synthesized["off"]
+    templates = [
+        str(prod.path("network")),
+        str(prod.path("media-cache")),
+        str(without_host.path("media-cache")),
+    ]
     done = subprocess.run([*command, *templates], capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "")
 
@@ -208,18 +213,28 @@ def test_nobody_is_let_in_but_by_these_doors(dev: Synthesized, prod: Synthesized
 
 
 def test_what_is_isolated_speaks_to_nobody_else_either(prod: Synthesized):
-    everywhere = {
-        name: [rule for rule in group.get("SecurityGroupEgress", []) if rule.get("CidrIp") == "0.0.0.0/0"]
+    inline = {
+        re.sub(r"^Doors|[0-9A-F]{8}$", "", name): [
+            (rule["CidrIp"], rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort"))
+            for rule in group["SecurityGroupEgress"]  # with none, AWS lets everything out
+        ]
         for name, group in of_type(prod.network, "AWS::EC2::SecurityGroup").items()
     }
-    anywhere = {
-        re.sub(r"^Doors|[0-9A-F]{8}$", "", name): rules for name, rules in everywhere.items() if rules
+    everything, nowhere = ("0.0.0.0/0", "-1", None, None), ("127.0.0.1/32", "tcp", 443, 443)
+    nothing = ("255.255.255.255/32", "icmp", 252, 86)
+    assert inline == {
+        "Media": [everything],
+        "Workers": [everything],
+        # S3, by the gateway: the subnet's routes lead nowhere else.
+        "Cache": [nowhere, ("0.0.0.0/0", "tcp", 443, 443)],
+        "Cleanup": [nowhere],
+        "Database": [nothing],
+        "Endpoints": [nothing],
     }
-    assert set(anywhere) == {"Media", "Workers", "Cache"}
-    # S3, by the gateway: the subnet's routes lead nowhere else.
-    assert [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in anywhere["Cache"]] == [
-        ("tcp", 443, 443)
-    ]
+    beside = sorted(
+        rule["FromPort"] for rule in of_type(prod.network, "AWS::EC2::SecurityGroupEgress").values()
+    )
+    assert beside == [443, 443, 5432, 5432, 8443]
 
 
 def test_what_was_refused_is_logged_for_a_while(prod: Synthesized):
