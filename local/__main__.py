@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--library", action=argparse.BooleanOptionalAction, default=True)
     up.add_argument("--library-port", type=int, default=DEFAULT_LIBRARY_PORT)
     up.add_argument("--objects-port", type=int, default=DEFAULT_OBJECTS_PORT)
+    up.add_argument("--s3-url", default="")
     return top
 
 
@@ -84,7 +85,9 @@ async def _up(arguments: argparse.Namespace, console: Console) -> int:
     library = None
     if arguments.library:
         folder = arguments.out.resolve() / LIBRARY_FOLDER
-        library = LibraryOptions(folder, arguments.library_port, arguments.objects_port)
+        library = LibraryOptions(
+            folder, arguments.library_port, arguments.objects_port, s3_url=arguments.s3_url
+        )
     stack = replace(_stack_options(arguments), library=library)
     options = UpOptions(stream_id=arguments.stream_id, out=arguments.out, stack=stack)
     await run_up(options, console)

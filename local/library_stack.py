@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from livedub.database.embedded_postgres import postgres_server
 from livedub.library.api.routes import OPENAPI_PATH
 from local.media_front import DEFAULT_PORT, supervised_media_front
 from local.object_store import DEFAULT_PORT as DEFAULT_OBJECTS_PORT
-from local.object_store import ObjectStore, supervised_object_store
+from local.object_store import ObjectStore, external_object_store, supervised_object_store
 from local.ports import free_port
 from local.processes import ChildProcess, Supervisor, http_ready
 from local.python_child import ROOT, python_spec
@@ -40,6 +40,7 @@ class LibraryOptions:
         folder: of its data; made where there is none.
         port: of its HTTP address: files below /media/, the API below /api/ and at /graphql.
         objects_port: of the S3 server.
+        s3_url: a storage that runs already; empty starts one.
         api_processes: requests that the API works on at once.
     """
 
@@ -47,6 +48,7 @@ class LibraryOptions:
     port: int = DEFAULT_PORT
     objects_port: int = DEFAULT_OBJECTS_PORT
     api_processes: int = 2
+    s3_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,7 @@ class LibraryStack:
         async with AsyncExitStack() as starting:
             folder = self._options.folder
             # A taken port shows before anything else has cost time.
-            store = await starting.enter_async_context(
-                supervised_object_store(self._supervisor, folder / "objects", port=self._options.objects_port)
-            )
+            store = await starting.enter_async_context(self._storage())
             servers = await starting.enter_async_context(_OnOneThread())
             database_url = await servers.enter(postgres_server(folder / "catalogue"))
             broker_url = await servers.enter(redis_server(folder / "queue"))
@@ -135,6 +135,14 @@ class LibraryStack:
         )
         self._exit.push_async_callback(self._supervisor.stop, child)
         return child
+
+    def _storage(self) -> AbstractAsyncContextManager[ObjectStore]:
+        options = self._options
+        if options.s3_url:
+            return external_object_store(options.s3_url)
+        return supervised_object_store(
+            self._supervisor, options.folder / "objects", port=options.objects_port
+        )
 
     async def _start_api(self, environment: Mapping[str, str], starting: AsyncExitStack) -> str:
         port = free_port()

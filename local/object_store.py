@@ -104,6 +104,23 @@ async def supervised_object_store(
             server.remove_sockets()
 
 
+@asynccontextmanager
+async def external_object_store(endpoint_url: str) -> AsyncIterator[ObjectStore]:
+    """One that runs already, such as MinIO, with the buckets and keys that the environment names (else the defaults).
+
+    Missing buckets are made, and both become readable by everybody, for /media/.
+
+    Raises:
+        ConfigurationError: the environment is malformed.
+        LibraryError: it does not answer, or refuses.
+    """
+    settings = LibrarySettings.load().model_copy(update={"endpoint_url": endpoint_url.rstrip("/")})
+    keys = settings.static_keys or (_USER, _USER, "")
+    store = ObjectStore(settings.endpoint_url, settings.bucket_in, settings.bucket_out, keys[0], keys[1])
+    await asyncio.to_thread(LibraryStorage(store.settings).ensure_buckets, public_read=True)
+    yield store
+
+
 @contextmanager
 def object_store(folder: Path, *, port: int = 0) -> Iterator[ObjectStore]:
     """Run one on the data in `folder` for the length of the block; it ends with this thread, however that ends.

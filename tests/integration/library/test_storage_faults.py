@@ -14,7 +14,7 @@ from livedub.library.library_errors import DiskFullError, LibraryErrorCode, Stor
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.storage import LibraryStorage
 from livedub.library.transfers import MIB
-from local.object_store import ObjectStore, object_store
+from local.object_store import ObjectStore, external_object_store, object_store
 from local.ports import free_port
 
 from .object_stores import PIECE_BYTES, Requests, Server, server_of
@@ -171,3 +171,21 @@ def test_a_server_that_is_away_is_an_error_until_it_is_back(tmp_path: Path):
     with object_store(tmp_path / "store", port=port) as store:
         assert storage.download_file(store.bucket_in, "a.mp4", got).etag == info.etag
         assert got.read_bytes() == content
+
+
+async def test_a_storage_that_runs_already_serves_the_stack(moto: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("S3_BUCKET_IN", "their-in")
+    monkeypatch.setenv("S3_BUCKET_OUT", "their-out")
+    monkeypatch.setenv("S3_ACCESS_KEY_ID", "their-key")
+    monkeypatch.setenv("S3_SECRET_ACCESS_KEY", "their-secret")
+    async with external_object_store(f"{moto.endpoint_url}/") as store:
+        assert store.environment == {
+            "S3_ENDPOINT_URL": moto.endpoint_url,
+            "S3_BUCKET_IN": "their-in",
+            "S3_BUCKET_OUT": "their-out",
+            "S3_ACCESS_KEY_ID": "their-key",
+            "S3_SECRET_ACCESS_KEY": "their-secret",
+        }
+        LibraryStorage(store.settings).check()
+    async with external_object_store(moto.endpoint_url) as again:
+        assert again == store

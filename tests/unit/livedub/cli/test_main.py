@@ -101,7 +101,7 @@ def test_every_option_of_demo_arrives(started: list[tuple[str, list[str]]]):
 
 def test_every_option_of_up_arrives(started: list[tuple[str, list[str]]]):
     given = "--stream-id gala --bind 192.0.2.1 --rtmp-port 0 --http-port 9000 --out y"
-    given += " --no-library --library-port 0 --objects-port 9100"
+    given += " --no-library --library-port 0 --objects-port 9100 --s3-url http://minio:9000"
     values = taken(started, "up", *given.split())
     expected = {
         "stream_id": "gala",
@@ -112,6 +112,7 @@ def test_every_option_of_up_arrives(started: list[tuple[str, list[str]]]):
         "library": False,
         "library_port": 0,
         "objects_port": 9100,
+        "s3_url": "http://minio:9000",
     }
     assert {name: values[name] for name in expected} == expected
 

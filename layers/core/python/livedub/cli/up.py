@@ -57,6 +57,15 @@ def up(  # noqa: PLR0913 - each one is an option
     objects_port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port of the library's S3 storage; 0 takes a free one.")
     ] = 9000,
+    s3_url: Annotated[
+        str,
+        typer.Option(
+            "--s3-url",
+            metavar="URL",
+            help="Keep the library's files in an S3 server that runs already, such as MinIO at http://localhost:9000; its "
+            "two buckets become readable by everybody. Without it one is started.",
+        ),
+    ] = "",
     server: ServerOption = Server.AUTO,
     on: On = "",
 ) -> None:
@@ -73,6 +82,7 @@ def up(  # noqa: PLR0913 - each one is an option
         "--library" if library else "--no-library",
         f"--library-port={library_port}",
         f"--objects-port={objects_port}",
+        f"--s3-url={s3_url}",
     ]
     shared = stack_arguments(
         source=source,

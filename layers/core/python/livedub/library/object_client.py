@@ -19,7 +19,7 @@ from livedub.library.library_errors import (
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.media_types import content_type_of
 from livedub.library.object_keys import ObjectInfo, check_key, check_prefix, has_extension
-from livedub.library.s3_client import build_s3_client, error_code, s3_errors
+from livedub.library.s3_client import build_s3_client, error_code, has_bucket, s3_errors
 from livedub.library.transfers import MIB
 
 Method = Literal["GET", "PUT"]
@@ -63,11 +63,8 @@ class ObjectClient:
         """
         for bucket in (self.bucket_in, self.bucket_out):
             with self._errors(f"creating the bucket {bucket}", bucket):
-                try:
-                    self._client.create_bucket(Bucket=bucket, **self._location())
-                except self._client.exceptions.ClientError as error:
-                    if error_code(error) not in _OURS:
-                        raise
+                if not has_bucket(self._client, bucket):
+                    self._create(bucket)
                 if public_read:
                     self._client.put_bucket_policy(Bucket=bucket, Policy=_public_policy(bucket))
 
@@ -233,6 +230,13 @@ class ObjectClient:
                     yield data
             finally:
                 body.close()
+
+    def _create(self, bucket: str) -> None:
+        try:
+            self._client.create_bucket(Bucket=bucket, **self._location())
+        except self._client.exceptions.ClientError as error:
+            if error_code(error) not in _OURS:  # somebody else was quicker
+                raise
 
     def _errors(self, doing: str, bucket: str, key: str = "") -> AbstractContextManager[None]:
         return s3_errors(self._client, doing, bucket, key)

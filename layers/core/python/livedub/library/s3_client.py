@@ -134,7 +134,7 @@ def error_code(error: Any) -> str:
 
 def _refusal(client: Any, error: Any, doing: str, bucket: str, key: str) -> Exception:
     code = error_code(error)
-    if code == "NoSuchBucket" or (code in _MISSING_KEY and not _has_bucket(client, bucket)):
+    if code == "NoSuchBucket" or (code in _MISSING_KEY and _is_missing(client, bucket)):
         return MissingBucketError(bucket)
     if code in _DENIED:
         return AccessDeniedError(f"{doing} ({code})")
@@ -152,8 +152,22 @@ def _about_the_object(code: str, bucket: str, key: str) -> Exception | None:
     return SourceChangedError(bucket, key) if code in _CHANGED else None
 
 
-def _has_bucket(client: Any, bucket: str) -> bool:
+def _is_missing(client: Any, bucket: str) -> bool:
     # The answer to HEAD has no body that could tell a missing bucket from a missing object.
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+
+    try:
+        return not has_bucket(client, bucket)
+    except BotoCoreError:
+        return False
+
+
+def has_bucket(client: Any, bucket: str) -> bool:
+    """Whether there is such a bucket, as far as the server says.
+
+    Raises:
+        BotoCoreError: nobody answers.
+    """
     try:
         client.head_bucket(Bucket=bucket)
     except client.exceptions.ClientError as error:
