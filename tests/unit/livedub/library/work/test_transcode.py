@@ -1,5 +1,6 @@
 """Encoding by preset: what comes out, that it is the same every time, and that a cancelled one is gone."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import av
 import pytest
 
+from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.presets import BUILT_IN
 from livedub.library.types import (
     AudioEncoding,
@@ -152,11 +154,30 @@ def test_cancelling_ends_it_and_leaves_nothing(tmp_path: Path, clip: Path):
     assert not list(work.iterdir())
 
 
-def test_a_cancellation_during_the_upload_names_what_was_stored(tmp_path: Path, clip: Path):
+def storing_until(tmp_path: Path, clip: Path, stop: Callable[[FolderStorage], bool]) -> FolderStorage:
     storage = FolderStorage(tmp_path)
     storage.put("clip.mkv", clip)
     preset = small(container=Container.HLS, hls_part_s=2)
-    with pytest.raises(JobCancelledError) as caught:
-        run(job(preset, "o/watch.m3u8"), storage, tmp_path, Watched(lambda: len(storage.keys()) >= 2))
-    assert list(caught.value.stored) == storage.keys()
-    assert not storage.path("mpr-media-out", "o/watch.m3u8").exists(), "no playlist without its parts"
+    run(job(preset, "o/watch.m3u8"), storage, tmp_path, Watched(lambda: stop(storage)))
+    return storage
+
+
+def test_a_cancellation_during_the_upload_takes_away_what_was_stored(tmp_path: Path, clip: Path):
+    with pytest.raises(JobCancelledError):
+        storing_until(tmp_path, clip, lambda storage: len(storage.keys()) >= 2)
+    storage = FolderStorage(tmp_path)
+    assert storage.keys() == []
+
+
+def test_an_attempt_that_lost_the_job_touches_nothing_of_its_successor(tmp_path: Path, clip: Path):
+    def fenced(storage: FolderStorage) -> bool:
+        if len(storage.keys()) >= 2:
+            raise LibraryError(LibraryErrorCode.FENCED, "somebody else has it")
+        return False
+
+    with pytest.raises(LibraryError, match="somebody else"):
+        storing_until(tmp_path, clip, fenced)
+    keys = FolderStorage(tmp_path).keys()
+    assert len(keys) >= 2
+    assert "o/watch.m3u8" not in keys, "no playlist without its parts"
+    assert not list((tmp_path / "work").iterdir())

@@ -244,8 +244,7 @@ def test_a_cancelled_cut_leaves_nothing(clips: Path, tmp_path: Path, exact: bool
         asked.append(None)
         return len(asked) > 2
 
-    with pytest.raises(JobCancelledError) as caught:
+    with pytest.raises(JobCancelledError):
         run(job, storage, tmp_path, Watched(later))
-    assert caught.value.stored == ()
     assert storage.keys() == []
     assert not list((tmp_path / "work").iterdir())

@@ -98,7 +98,7 @@ def join_parts(
     """Make the dubbed file out of the parts, store it, and delete the parts.
 
     Raises:
-        JobCancelledError: `progress` said so; `stored` holds what was stored by then.
+        JobCancelledError: `progress` said so; what was stored by then is deleted again.
         LibraryError: NO_SUCH_KEY where a part is missing; WORK_FAILED where too much stayed undubbed.
     """
     with fetched_source(job, storage, StepProgress(progress), settings) as (source, step):

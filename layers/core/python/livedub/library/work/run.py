@@ -33,7 +33,7 @@ def run_job(
     The same job makes the same bytes under the same keys, so an attempt that is repeated does no harm.
 
     Raises:
-        JobCancelledError: `progress` said so; it names what was uploaded by then.
+        JobCancelledError: `progress` said so; what was stored by then is deleted again.
         LibraryError: anything else; `retryable` says whether another attempt makes sense.
     """
     with fetched_source(job, storage, StepProgress(progress), settings) as (source, step):

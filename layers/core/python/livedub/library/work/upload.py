@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from livedub.library.library_errors import LibraryError
 from livedub.library.media_types import content_type_of
 from livedub.library.types import JobOutput
 from livedub.library.work.made_file import MadeFile
 from livedub.library.work.step_progress import StepProgress
 from livedub.library.work.work_ports import JobCancelledError, WorkStorage
+
+logger = logging.getLogger(__name__)
 
 _HASHED_BLOCK_BYTES = 1 << 20
 
@@ -18,7 +22,7 @@ _HASHED_BLOCK_BYTES = 1 << 20
 def upload_made(
     made: Sequence[MadeFile], storage: WorkStorage, bucket: str, progress: StepProgress
 ) -> tuple[JobOutput, ...]:
-    """Store files in their order; a cancellation names what was stored by then.
+    """Store files in their order; a cancellation takes away again what was stored by then.
 
     Raises:
         JobCancelledError: the job is to stop.
@@ -42,8 +46,17 @@ def upload_made(
             )
         progress.stop_if_cancelled()
     except JobCancelledError:
-        raise JobCancelledError(tuple(output.key for output in stored)) from None
+        for output in stored:
+            _take_away(storage, bucket, output.key)
+        raise
     return tuple(stored)
+
+
+def _take_away(storage: WorkStorage, bucket: str, key: str) -> None:
+    try:
+        storage.delete_object(bucket, key)
+    except LibraryError as error:
+        logger.warning("%s/%s of a cancelled job stays: %s", bucket, key, error)
 
 
 def _sha256(path: Path) -> str:

@@ -23,7 +23,10 @@ class JobProgress(Protocol):
         ...
 
     def cancelled(self) -> bool:
-        """Whether to stop; asked about four times a second, so it must be cheap."""
+        """Whether the job is to stop and to take away what it has stored; asked about four times a second.
+
+        What it raises ends the work, too, and leaves what is stored: it may be another attempt's.
+        """
         ...
 
 
@@ -53,12 +56,7 @@ class WorkStorage(Protocol):
 
 
 class JobCancelledError(LibraryError):
-    """CANCELLED: the job's cancellation stopped the work.
+    """CANCELLED: the job's cancellation stopped the work."""
 
-    `stored` are keys that it had uploaded already. Only who knows that the job is cancelled, not somebody else's by now,
-    may delete them.
-    """
-
-    def __init__(self, stored: tuple[str, ...] = ()) -> None:
+    def __init__(self) -> None:
         super().__init__(LibraryErrorCode.CANCELLED, "The job was cancelled.", "Retry it, or create another.")
-        self.stored = stored
