@@ -21,11 +21,11 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from livedub.errors import MissingPrerequisiteError
+from livedub.errors import ConfigurationError, MissingPrerequisiteError
 from livedub.library.library_errors import LibraryError
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.storage import LibraryStorage
-from local.ports import free_ports, require_free
+from local.ports import free_port, free_ports, require_free
 from local.processes import ProcessError, ProcessSpec, Supervisor, http_ready
 
 DEFAULT_PORT = 9000
@@ -37,6 +37,9 @@ _STOP_S = 3.0
 """Its end sometimes hangs. What it has said it has is in its files by then."""
 _POLL_S = 0.05
 _TAIL_CHARACTERS = 2_000
+_ADMIN_DISTANCE = 10_000
+_PORTS = 65_536
+_PORT_TRIES = 200
 _SERVICES = ("s3", "master", "volume", "filer", "admin")
 _SOCKETS = Path("/tmp")  # noqa: S108 - theirs
 _VOLUME_LIMIT_MB = 1_024
@@ -176,6 +179,7 @@ class _Server:
         inner = dict(zip(_SERVICES, free[len(_SERVICES) :], strict=True))
         if port:
             outer["s3"] = port
+        outer["admin"], inner["admin"] = _admin_ports()
         argv = [
             *(program, "mini", f"-dir={data}", f"-ip={_HOST}", f"-ip.bind={_HOST}"),
             *(f"-{service}.port={number}" for service, number in outer.items()),
@@ -197,6 +201,24 @@ class _Server:
         """Take away what a killed one leaves."""
         for path in self.sockets:
             path.unlink(missing_ok=True)
+
+
+def _admin_ports() -> tuple[int, int]:
+    """Its own worker, which clears deleted objects away, looks for the second one that far behind the first."""
+    for _ in range(_PORT_TRIES):
+        port = free_port(_HOST)
+        beside = port + _ADMIN_DISTANCE
+        if beside < _PORTS and _is_free(beside):
+            return port, beside
+    raise ProcessError("No two free ports were found for the S3 server.")
+
+
+def _is_free(port: int) -> bool:
+    try:
+        require_free(_HOST, port, needed_by="The S3 server")
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _identities() -> dict[str, object]:
