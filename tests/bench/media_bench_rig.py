@@ -346,7 +346,7 @@ def caddy(host: MediaHost, folder: Path, uploads: Sequence[int], upload_socket: 
         "MEDIA_PORT": str(port),
         "MEDIA_SOCKET": str(upload_socket),
         "MEDIA_CADDY_ADMIN_SOCKET": str(folder / "admin.sock"),
-        "MEDIA_CADDY_METRICS_ADDRESS": f"127.0.0.1:{metrics_port}",
+        "MEDIA_CADDY_METRICS_PORT": str(metrics_port),
     }
     argv = [Path(f"/proc/{given}/exe").resolve(), "run", "--config", CADDYFILE, "--adapter", "caddyfile"]
     log = folder / "caddy.log"

@@ -46,7 +46,7 @@ func stalled(o options, d *dialer) error {
 			}
 		}()
 	}
-	for held.Load() < int64(o.connections)*9/10 {
+	for held.Load() < int64(o.connections)*98/100 {
 		time.Sleep(10 * time.Millisecond)
 	}
 	lowest := make(chan int64)

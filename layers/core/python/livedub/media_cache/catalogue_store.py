@@ -24,7 +24,7 @@ from livedub.media_cache.key import Variant
 logger = logging.getLogger(__name__)
 
 _MAX_CONNECTIONS = 10
-"""More than the upload service has threads."""
+"""For two statements of many uploads, the repeats of one that failed row by row, and deletions."""
 
 _RECORD = """
 INSERT INTO tts_media_cache AS known (hash, sentence, voice, model, speed, variants, ttl)
