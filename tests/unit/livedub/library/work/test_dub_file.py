@@ -177,6 +177,7 @@ def joined(source: Path, ranges: tuple[DubRange, ...]) -> Samples:
     return np.concatenate(blocks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["talk.mp4", "talk.mkv", "talk.mp3", "talk.wav"])
 def test_ranges_read_apart_are_the_programme_read_at_once(tmp_path: Path, name: str):
     music = "0.3*sin(2*PI*(200+20*t)*t)"

@@ -140,6 +140,7 @@ def test_containers_and_codecs_are_cut_as_exactly(
     assert_same_sound(samples_of(made), 1_500, 3_500)
 
 
+@pytest.mark.slow
 def test_frame_rates_that_are_no_whole_numbers(clips: Path, tmp_path: Path):
     rate = Fraction(30_000, 1_001)
     made = trim(tmp_path, clip(clips, "ntsc.mp4", rate=rate), 1_234, 3_457, "out.mp4", exact=True)
