@@ -14,6 +14,7 @@ import uuid
 from typing import Any, cast
 
 from celery import bootsteps, signals  # pyright: ignore[reportMissingTypeStubs]
+from celery.worker import state  # pyright: ignore[reportMissingTypeStubs]
 from kombu.entity import Queue  # pyright: ignore[reportMissingTypeStubs]
 
 from livedub.errors import LivedubError
@@ -28,6 +29,8 @@ from livedub.parent_death import die_with_parent
 logger = logging.getLogger(__name__)
 
 _LONGEST_BACKOFF_S = 60.0
+_DEAF_AFTER = 2
+"""Looks in a row at which a message waits for an idle worker."""
 
 
 def worker_app(settings: LibrarySettings) -> Any:
@@ -103,15 +106,20 @@ def _backoff_s(retries: int) -> float:
 
 def _sweeping_every(period_s: float) -> type[Any]:
     class Sweeping(bootsteps.StartStopStep):
-        """Sends the sweep's task again and again."""
+        """Sends the sweep's task again and again, and sees by it whether this worker still hears of messages.
+
+        A worker whose Redis is gone at the moment when it acknowledges a task only logs that, and waits for ever on a
+        connection that is closed (Celery 5.7, kombu 5.7).
+        """
 
         requires = frozenset({"celery.worker.components:Timer"})
 
         def __init__(self, _parent: Any, **_options: Any) -> None:
             self._timer: Any = None
+            self._unheard = 0
 
         def start(self, parent: Any) -> None:
-            self._timer = parent.timer.call_repeatedly(period_s, self._send, (parent.app,))
+            self._timer = parent.timer.call_repeatedly(period_s, self._tick, (parent.app,))
 
         def stop(self, parent: Any) -> None:
             _ = parent
@@ -119,12 +127,20 @@ def _sweeping_every(period_s: float) -> type[Any]:
                 self._timer.cancel()
                 self._timer = None
 
-        def _send(self, app: Any) -> None:
+        def _tick(self, app: Any) -> None:
             try:
                 # One that waits is enough, for all workers.
-                if not queue_length(app, SWEEP_QUEUE):
+                waiting = queue_length(app, SWEEP_QUEUE)
+                if not waiting:
                     app.send_task(SWEEP_TASK, retry=False)
             except Exception as error:  # noqa: BLE001 - the timer must go on, whatever Redis says
                 logger.warning("no sweep now: %s", error)
+                return
+            idle = not state.reserved_requests
+            self._unheard = self._unheard + 1 if waiting and idle else 0
+            if self._unheard >= _DEAF_AFTER:
+                self._unheard = 0
+                # What Celery takes for a lost connection: it makes a new one.
+                raise ConnectionResetError("messages wait, and this worker hears of none")
 
     return cast("type[Any]", Sweeping)

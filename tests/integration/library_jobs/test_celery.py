@@ -1,6 +1,10 @@
 """Jobs by Celery: a real Redis, a real worker process, a real catalogue and storage."""
 
+import subprocess
+import tempfile
 import wave
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,7 @@ from livedub.library.celery_executor import CeleryExecutor
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.types import JobState
-from tests.integration.library_jobs.rig import Library, celery_worker
+from tests.integration.library_jobs.rig import Library, celery_worker, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -62,3 +66,45 @@ def test_a_queue_that_is_down_says_so(own_library: Library, tmp_path: Path):
         queue.submit(job)
     assert caught.value.code is LibraryErrorCode.QUEUE_DOWN
     assert caught.value.retryable
+
+
+@contextmanager
+def redis_at(path: Path) -> Iterator[None]:
+    """A Redis at a place of ours, so that another one can take over its address; it ends like a crash."""
+    folder = path.parent / "redis-data"
+    folder.mkdir(exist_ok=True)
+    options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", "--", "redis-server", *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        eventually(path.exists, "Redis")
+        yield
+    finally:
+        server.kill()
+        server.wait(30)
+        path.unlink(missing_ok=True)
+
+
+def test_a_worker_outlives_its_redis_and_what_that_had_forgotten(own_library: Library):
+    library = own_library
+    key = library.put_wav()
+    with tempfile.TemporaryDirectory(prefix="redis-") as place:
+        path = Path(place) / "redis.sock"
+        url = f"redis+socket://{path}"
+        queue = executor(url)
+        with ExitStack() as worker:
+            with redis_at(path):
+                worker.enter_context(celery_worker(library, url))
+                first = library.trim(key, 0, 1_000, "first.wav")
+                queue.submit(first)
+                assert library.ended(first).state is JobState.COMPLETED
+            # The queue is gone, with everything in it, and nobody takes the next job.
+            forgotten = library.trim(key, 0, 1_000, "forgotten.wav")
+            with pytest.raises(LibraryError):
+                queue.submit(forgotten)
+            worker.enter_context(redis_at(path))
+            assert library.ended(forgotten).state is JobState.COMPLETED
+        queue.close()
