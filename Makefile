@@ -30,7 +30,7 @@ deploy-local: setup ## cdk bootstrap and cdk deploy to a fresh AWS on this machi
 	@PATH="$$PWD/.venv/bin:$$PATH" setup/deploy_local.sh
 
 test: setup ## all fast tests, under 10 minutes on 2 cores
-	@$(PYTEST) -q -n 2 -m "not slow and not realtime and not bench and not prove"
+	@$(PYTEST) -q -n 3 -m "not slow and not realtime and not bench and not prove"
 	@$(PYTEST) -q -m "realtime and not slow and not bench and not prove"
 
 test-slow: setup ## the tests that take longer: real models end to end, every fault on a live stream
