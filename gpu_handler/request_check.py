@@ -14,10 +14,12 @@ from pydantic_core import from_json
 
 from livedub.sts.contract import (
     FRAGMENT_ID_PATTERN,
+    KEY_START_LENGTH,
     MAX_AUDIO_BASE64_BYTES,
     MAX_FRAGMENT_MS,
     MAX_GLOSSARY_CHARACTERS,
     MAX_GLOSSARY_TERMS,
+    MAX_WANTED_SPEECH,
     ErrorCode,
     Stage,
     StsError,
@@ -55,6 +57,9 @@ REMEDIES: dict[str, str] = {
     "config.targets.glossary": _GLOSSARY_REMEDY,
     "config.glossary": _GLOSSARY_REMEDY,
     "config.context": "Send at most 2000 characters of what was said before, or leave it out.",
+    "config.wanted_speech": (
+        f"Send at most {MAX_WANTED_SPEECH} starts of cache keys, {KEY_START_LENGTH} hexadecimal digits each, or leave it out."
+    ),
     "config.max_overflow_ms": "Send an integer from 0 to 2000, or leave it out.",
 }
 

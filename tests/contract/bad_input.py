@@ -67,6 +67,7 @@ def good_document() -> Json:
             "targets": [{"language": "en", "voice": "en/mock", "glossary": {"gol": "goal"}}],
             "glossary": {"gol": "goal"},
             "context": "Buenas noches.",
+            "wanted_speech": ["0123456789abcdef"],
             "max_overflow_ms": 0,
         },
     }
