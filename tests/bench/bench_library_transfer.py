@@ -1,8 +1,8 @@
 """1 GiB to and from SeaweedFS: the library's storage against the aws CLI: `python tests/bench/bench_library_transfer.py`.
 
 They take turns, each in a process of its own on the same endpoint and file. Prints JSON: seconds of every run, MiB/s of
-the best and of the median, and the library's speed over the CLI's. The best of several says what a program can do; what
-else runs on the machine, and its disk, only ever add to it.
+the best, and the library's speed over the CLI's, of the best and of the medians. The medians are judged; on a machine
+that others use the best says more of what a program can do.
 """
 
 from __future__ import annotations
