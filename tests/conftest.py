@@ -1,9 +1,9 @@
 """What holds for every test.
 
 Property tests draw the same examples every time, so that a change is judged by itself; `make explore` draws new
-ones. A test that is paced by the wall clock, or runs a handful of real processes, gets a second try, which the
-summary shows as RERUN: a shared machine can stand still for longer than a live stream or a time-out forgives, twice in
-a row it is the code.
+ones. A test that is paced by the wall clock, or runs real servers and processes, gets a second try, which the summary
+names as RERUN: a shared machine can stand still for longer than a live stream or a time-out forgives, twice in a row it
+is the code. Unit tests get none.
 """
 
 import logging
@@ -17,10 +17,13 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=1_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
+_WITH_SERVERS = frozenset({"contract", "e2e", "integration", "statemachine"})
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("realtime") or item.get_closest_marker("slow"):
+        marked = any(item.get_closest_marker(name) for name in ("realtime", "slow"))
+        if marked or _WITH_SERVERS.intersection(item.path.relative_to(item.config.rootpath).parts):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
