@@ -5,18 +5,14 @@ Offline: no look-up, no network, nothing built. The same sources give the same t
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
-from infra.config import EnvironmentConfig, environment_config
+from infra.config import EnvironmentConfig
 from infra.stacks.control_plane import ControlPlaneStack, Sources
-from livedub.errors import ConfigurationError, InvalidInputError, LivedubError
+from infra.synthesis import chosen_environment, given_context, run, synthesize
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,32 +44,12 @@ def build_app(config: EnvironmentConfig, *, outdir: Path | None = None) -> tuple
     return app, ControlPlaneStack(app, stack_name(config.name), config=config, sources=sources)
 
 
-def located(config: EnvironmentConfig, environ: Mapping[str, str]) -> EnvironmentConfig:
-    """The environment in the account and region the cdk command is logged in to, unless it names its own."""
-    return replace(
-        config,
-        account=config.account or environ.get("CDK_DEFAULT_ACCOUNT") or None,
-        region=config.region or environ.get("CDK_DEFAULT_REGION") or None,
-    )
-
-
 def main() -> None:
     """Synthesize the environment that the context names into CDK_OUTDIR (cdk.out without it)."""
-    name = cdk.App(analytics_reporting=False).node.try_get_context("environment")
-    if not name:
-        raise ConfigurationError(
-            "no environment is chosen.", remedy="Add -c environment=local, dev, staging or prod."
-        )
-    config = located(environment_config(str(name)), os.environ)
+    config = chosen_environment(given_context(), "local, dev, staging or prod")
     app, _ = build_app(config)
-    try:
-        app.synth()
-    except RuntimeError as error:  # what jsii raises; the findings were printed above it
-        raise InvalidInputError(str(error), remedy="Repair it, or acknowledge it where it arises.") from error
+    synthesize(app)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LivedubError as error:
-        sys.exit(f"infra: {error}")
+    run(main)

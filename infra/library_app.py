@@ -6,18 +6,17 @@ An app of its own: whoever dubs live streams needs neither it nor the packages i
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
-from infra.app import CONTEXT, ROOT, located
-from infra.config import EnvironmentConfig, environment_config
+from infra.app import CONTEXT, ROOT
+from infra.config import EnvironmentConfig
 from infra.stacks.media_library import DatabaseNetwork, LibrarySources, MediaLibraryStack
-from livedub.errors import ConfigurationError, InvalidInputError, LivedubError
+from infra.synthesis import chosen_environment, given_context, run, synthesize
+from livedub.errors import ConfigurationError
 
 
 def stack_name(environment: str) -> str:
@@ -67,22 +66,11 @@ def network_of(context: Any) -> DatabaseNetwork | None:
 
 def main() -> None:
     """Synthesize the environment that the context names into CDK_OUTDIR (cdk.out without it)."""
-    context = cdk.App(analytics_reporting=False).node
-    name = context.try_get_context("environment")
-    if not name:
-        raise ConfigurationError(
-            "no environment is chosen.", remedy="Add -c environment=dev, staging or prod."
-        )
+    context = given_context()
     network = network_of(context.try_get_context("database_network"))
-    app, _ = build_library_app(located(environment_config(str(name)), os.environ), network=network)
-    try:
-        app.synth()
-    except RuntimeError as error:  # what jsii raises; the findings were printed above it
-        raise InvalidInputError(str(error), remedy="Repair it, or acknowledge it where it arises.") from error
+    app, _ = build_library_app(chosen_environment(context, "dev, staging or prod"), network=network)
+    synthesize(app)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LivedubError as error:
-        sys.exit(f"infra: {error}")
+    run(main)

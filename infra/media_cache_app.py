@@ -5,8 +5,6 @@ An app of its own: whoever dubs without a cache, or on one machine, needs none o
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,13 @@ from typing import Any
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
-from infra.app import CONTEXT, ROOT, located
-from infra.config import EnvironmentConfig, environment_config
+from infra.app import CONTEXT, ROOT
+from infra.config import EnvironmentConfig
 from infra.constructs.media_cache_release import HostSources
 from infra.stacks.media_cache import MediaCacheSources, MediaCacheStack
 from infra.stacks.network import NetworkStack
-from livedub.errors import ConfigurationError, InvalidInputError, LivedubError
+from infra.synthesis import chosen_environment, given_context, run, synthesize
+from livedub.errors import ConfigurationError
 
 HOST_PACKAGES = ROOT / "build" / "media-cache-host"
 FUNCTION_PACKAGES = ROOT / "build" / "layers" / "media-cache"
@@ -87,24 +86,13 @@ def host_wanted(context: Any) -> bool:
 
 def main() -> None:
     """Synthesize the environment that the context names into CDK_OUTDIR (cdk.out without it)."""
-    context = cdk.App(analytics_reporting=False).node
-    name = context.try_get_context("environment")
-    if not name:
-        raise ConfigurationError(
-            "no environment is chosen.", remedy="Add -c environment=dev, staging or prod."
-        )
+    context = given_context()
     config = with_image(
-        located(environment_config(str(name)), os.environ), context.try_get_context("media_cache_image")
+        chosen_environment(context, "dev, staging or prod"), context.try_get_context("media_cache_image")
     )
     app, _ = build_media_cache_app(config, with_host=host_wanted(context.try_get_context("media_cache_host")))
-    try:
-        app.synth()
-    except RuntimeError as error:  # what jsii raises; the findings were printed above it
-        raise InvalidInputError(str(error), remedy="Repair it, or acknowledge it where it arises.") from error
+    synthesize(app)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LivedubError as error:
-        sys.exit(f"infra: {error}")
+    run(main)

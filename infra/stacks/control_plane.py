@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from aws_cdk import CfnOutput, Environment, Stack, Tags, Token
+from aws_cdk import CfnOutput, Duration, Environment, Stack, Tags, Token
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -23,8 +23,9 @@ from infra.constructs.python_function import (
 )
 from infra.constructs.python_layers import PythonLayers
 from infra.constructs.repair_triggers import RepairTriggers
-from infra.constructs.stream_supervisor import StreamSupervisor, executions_arn, machine_arn
+from infra.constructs.stream_supervisor import StreamSupervisor
 from infra.constructs.stream_tables import StreamTables
+from infra.constructs.task_token_machine import executions_arn, machine_arn
 from infra.constructs.work_queue import WorkQueue
 
 FUNCTIONS: Mapping[str, FunctionSpec] = MappingProxyType(
@@ -64,6 +65,9 @@ ROUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
+_MIN_RETENTION_S = 3_600
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where the code lies that functions and layers are made of."""
@@ -91,9 +95,7 @@ class ControlPlaneStack(Stack):
         Tags.of(self).add("livedub:environment", config.name)
         survive = config.stateful_resources_survive
         self.tables = StreamTables(self, "Tables", streams_survive=survive)
-        self.work = WorkQueue(
-            self, "WorkQueue", capacity_timeout_s=config.checked_policy().capacity_timeout_s
-        )
+        self.work = _work_queue(self, capacity_timeout_s=config.checked_policy().capacity_timeout_s)
         self.secrets = AccessSecrets(self, "Secrets", survive=survive)
         self.machine_name = f"livedub-{config.name}-stream-supervisor"
         self.functions = self._functions(sources)
@@ -217,6 +219,18 @@ class ControlPlaneStack(Stack):
             ("ApiTokenSecret", self.secrets.api_token.secret_arn, "Holds the operators' LIVEDUB_API_TOKEN."),
         ):
             CfnOutput(self, name, value=value, description=meaning)
+
+
+def _work_queue(scope: Construct, *, capacity_timeout_s: int) -> WorkQueue:
+    return WorkQueue(
+        scope,
+        "WorkQueue",
+        # An agent claims at once and deletes; whoever died in between gives the message back after this.
+        hidden=Duration.seconds(30),
+        # A claim token is dead after the capacity timeout, and so is its message.
+        kept=Duration.seconds(max(2 * capacity_timeout_s, _MIN_RETENTION_S)),
+        deliveries=5,
+    )
 
 
 def _allow(function: PythonFunction, resource: str, *actions: str) -> None:

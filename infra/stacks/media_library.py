@@ -22,10 +22,10 @@ from infra.constructs.acknowledged import acknowledge
 from infra.constructs.control_api import ControlApi
 from infra.constructs.media_buckets import PARTS_PREFIX, MediaBuckets
 from infra.constructs.media_job_triggers import MediaJobTriggers
-from infra.constructs.media_jobs import MediaJobs, MediaWorkQueue
+from infra.constructs.media_jobs import MediaJobs, media_work_queue
 from infra.constructs.python_function import FunctionNetwork, FunctionSetup, FunctionSpec, PythonFunction
 from infra.constructs.python_layers import PythonLayers
-from infra.constructs.stream_supervisor import executions_arn, machine_arn
+from infra.constructs.task_token_machine import executions_arn, machine_arn
 
 FUNCTIONS: Mapping[str, FunctionSpec] = MappingProxyType(
     {
@@ -95,7 +95,7 @@ class MediaLibraryStack(Stack):
         survive = config.stateful_resources_survive
         self.machine_name = f"livedub-{config.name}-media-job"
         self.buckets = MediaBuckets(self, "Media", survive=survive)
-        self.work = MediaWorkQueue(self, "WorkQueue")
+        self.work = media_work_queue(self, "WorkQueue")
         self.api_token = self._secret("ApiToken", "Bearer token of the library's API.", survive=survive)
         self.callback_secret = self._secret(
             "CallbackSecret", "Signs callbacks of the state machine to the library's API.", survive=survive

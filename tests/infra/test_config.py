@@ -1,7 +1,7 @@
 import pytest
 
-from infra.app import located
 from infra.config import EnvironmentConfig, environment_config
+from infra.synthesis import located
 from livedub.errors import ConfigurationError
 from livedub.supervision.policy import SupervisionPolicy
 
