@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from livedub.errors import ConfigurationError
+from livedub.private_file import write_private
 
 URL_VARIABLE = "LIVEDUB_API_URL"
 TOKEN_VARIABLE = "LIVEDUB_API_TOKEN"  # noqa: S105 - the name of the variable
@@ -76,17 +77,8 @@ def shared_access(access: ApiAccess, environment: Mapping[str, str]) -> Generato
 def leave_access(access: ApiAccess, environment: Mapping[str, str]) -> Path:
     """Write the access for other commands of this user; replaces what an earlier stack left."""
     path = access_file(environment)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
     content = json.dumps({"api_url": access.url, "api_token": access.token, "pid": os.getpid()})
-    try:
-        # Mode at creation, not after: there must be no moment in which others can read the token.
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_private(path, content)
     return path
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from livedub.errors import ConfigurationError
+from livedub.private_file import write_private
 
 API_URL = "LIBRARY_API_URL"
 API_TOKEN = "LIBRARY_API_TOKEN"  # noqa: S105 - the name of the variable
@@ -60,7 +60,7 @@ def shared_library(library: Mapping[str, str], environment: Mapping[str, str]) -
     content = json.dumps(
         {"environment": {name: library[name] for name in _OF_THE_LIBRARY if name in library}}
     )
-    _write(path, content)
+    write_private(path, content)
     try:
         yield
     finally:
@@ -68,16 +68,3 @@ def shared_library(library: Mapping[str, str], environment: Mapping[str, str]) -
         with suppress(OSError):
             if path.read_text(encoding="utf-8") == content:
                 path.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        # Mode at creation, not after: there must be no moment in which others can read the token.
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from livedub.loopback import is_loopback
 from livedub.media_cache.key import Variant
 from livedub.settings import explain
 
@@ -111,14 +111,7 @@ def _address(value: str) -> str:
         raise ValueError(f"{value!r} is no address: {error}") from error
     if parts.username is not None or parts.path not in {"", "/"} or parts.query or parts.fragment or not host:
         raise ValueError(f"{value!r} is no address of a media cache: give https://HOST or https://HOST:PORT")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ValueError(f"{value!r} would send the token in the clear: give https://")
     name = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

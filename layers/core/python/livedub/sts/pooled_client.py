@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import anyio
 import httpx
 
+from livedub.loopback import is_loopback
 from livedub.sts.errors import StsBadAnswer, StsFailure, StsTimeout, StsUnavailable
 from livedub.sts.lines import LineBuffer
 
@@ -78,7 +78,7 @@ class PooledClient:
             headers=headers,
             limits=httpx.Limits(max_connections=max_connections, keepalive_expiry=_KEEPALIVE_S),
             # A proxy meant for the internet must not swallow what goes to a service on this machine.
-            trust_env=not _is_loopback(httpx.URL(url).host),
+            trust_env=not is_loopback(httpx.URL(url).host),
             transport=transport,
         )
 
@@ -176,10 +176,3 @@ def _retry_after_ms(response: httpx.Response) -> int:
     value = response.headers.get("retry-after", "")
     seconds = len(value) <= 4 and value.isascii() and value.isdigit()
     return int(value) * 1_000 if seconds else 0
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from types import TracebackType
@@ -12,6 +11,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from livedub.errors import ConfigurationError, InvalidInputError, LivedubError
+from livedub.loopback import is_loopback
 from livedub.supervision.contract import ApiError
 from livedub.supervision.overview import StreamDetail, StreamEvents, StreamList
 from livedub.supervision.stream_requests import SettingsChange, StreamRegistration
@@ -59,7 +59,7 @@ class StreamApi:
             headers={"authorization": f"Bearer {token}", "accept": "application/json"},
             timeout=httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
             # A proxy meant for the internet must not swallow what goes to a service on this machine.
-            trust_env=not _is_loopback(address.host),
+            trust_env=not is_loopback(address.host),
             transport=transport,
         )
 
@@ -177,12 +177,3 @@ def _address(url: str) -> httpx.URL:
             remedy="Give something like https://abc123.execute-api.eu-central-1.amazonaws.com.",
         )
     return address
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

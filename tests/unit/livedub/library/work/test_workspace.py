@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from livedub.library.library_errors import DiskFullError, LibraryErrorCode
-from livedub.library.work.workspace import disk_full_named, require_room, workspace
+from livedub.library.transfers import disk_errors, require_space
+from livedub.library.work.workspace import workspace
 
 
 def test_the_folder_goes_with_the_block_even_when_it_fails(tmp_path: Path):
@@ -62,7 +63,7 @@ def test_what_a_killed_worker_left_goes_with_the_next_job(tmp_path: Path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_has_a_code(tmp_path: Path, number: int):
-    with pytest.raises(DiskFullError) as caught, disk_full_named(tmp_path):
+    with pytest.raises(DiskFullError) as caught, disk_errors(tmp_path):
         raise OSError(number, "full")
     assert caught.value.code is LibraryErrorCode.DISK_FULL
     assert str(tmp_path) in caught.value.message
@@ -70,11 +71,11 @@ def test_a_full_disk_has_a_code(tmp_path: Path, number: int):
 
 
 def test_other_troubles_of_a_disk_stay_what_they_are(tmp_path: Path):
-    with pytest.raises(PermissionError), disk_full_named(tmp_path):
+    with pytest.raises(PermissionError), disk_errors(tmp_path):
         raise PermissionError(errno.EACCES, "no")
 
 
 def test_too_little_room_is_said_before_the_work(tmp_path: Path):
-    require_room(tmp_path, 1)
+    require_space(tmp_path, 1)
     with pytest.raises(DiskFullError, match="bytes are needed"):
-        require_room(tmp_path, 1 << 60)
+        require_space(tmp_path, 1 << 60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -33,6 +32,7 @@ from livedub.library.types import (
     ScanRequest,
     ScanResult,
 )
+from livedub.loopback import is_loopback
 
 _TIMEOUT_S = 35.0
 """API Gateway gives up after 30 s; what it says then is worth hearing."""
@@ -60,7 +60,7 @@ class LibraryApi:
             headers={"authorization": f"Bearer {token}", "accept": "application/json"},
             timeout=httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
             # A proxy meant for the internet must not swallow what goes to a service on this machine.
-            trust_env=not _is_loopback(_host(url)),
+            trust_env=not is_loopback(_host(url)),
             transport=transport,
         )
 
@@ -208,12 +208,3 @@ def _host(url: str) -> str:
             remedy="Give something like http://127.0.0.1:8090.",
         )
     return address.host
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -17,8 +17,8 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 
 from livedub.library.library_errors import LibraryError, LibraryErrorCode
+from livedub.library.transfers import disk_errors
 from livedub.library.work.h264_nal import length_bytes_of
-from livedub.library.work.workspace import disk_full_named
 
 _FORMATS = {
     ".aac": "adts",
@@ -105,7 +105,7 @@ class MediaOutput:
 
     @contextmanager
     def _problems_named(self) -> Generator[None]:
-        with disk_full_named(self._target.parent):
+        with disk_errors(self._target.parent):
             try:
                 yield
             except (FFmpegError, ValueError) as error:

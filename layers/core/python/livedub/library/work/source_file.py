@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.probe import probe_file
+from livedub.library.transfers import disk_errors, require_space
 from livedub.library.types import Job
 from livedub.library.work.step_progress import StepProgress
 from livedub.library.work.work_ports import WorkStorage
-from livedub.library.work.workspace import disk_full_named, require_room, workspace
+from livedub.library.work.workspace import workspace
 
 _FETCHED = 0.1
 
@@ -28,11 +29,11 @@ def fetched_source(
         LibraryError: what is wrong with the source: NO_SUCH_KEY, EMPTY_FILE, NOT_MEDIA, TRUNCATED, WRONG_EXTENSION ...
     """
     progress.stop_if_cancelled()
-    with workspace(settings.work_dir) as folder, disk_full_named(folder):
+    with workspace(settings.work_dir) as folder, disk_errors(folder):
         source = folder / f"source{PurePosixPath(job.source_key).suffix.lower()}"
         storage.download_file(
             settings.bucket_in, job.source_key, source, progress.part(0, _FETCHED).transferred
         )
         probe_file(source, job.source_key)
-        require_room(folder, source.stat().st_size)
+        require_space(folder, source.stat().st_size)
         yield source, progress.part(_FETCHED, 1)

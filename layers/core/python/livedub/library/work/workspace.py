@@ -6,7 +6,6 @@ opens the next workspace removes those whose lock is free.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -16,13 +15,12 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from livedub.library.library_errors import DiskFullError
+from livedub.library.transfers import disk_errors
 
 logger = logging.getLogger(__name__)
 
 _PREFIX = "livedub-job-"
 _LOCK = "lock"
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
@@ -33,7 +31,7 @@ def workspace(parent: Path | None) -> Generator[Path]:
         DiskFullError: the disk was full, at the start or within the block.
     """
     place = Path(tempfile.gettempdir()) if parent is None else parent
-    with disk_full_named(place):
+    with disk_errors(place):
         place.mkdir(parents=True, exist_ok=True)
         sweep_abandoned(place)
         folder, lock = _locked_folder(place)
@@ -57,32 +55,6 @@ def sweep_abandoned(place: Path) -> int:
     if swept:
         logger.warning("Removed %d workspaces of jobs whose worker had died in %s.", swept, place)
     return swept
-
-
-def require_room(folder: Path, needed_bytes: int) -> None:
-    """Make sure that about so much can be written.
-
-    Raises:
-        DiskFullError: it cannot.
-    """
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < needed_bytes:
-        raise DiskFullError(folder, needed_bytes=needed_bytes, free_bytes=free_bytes)
-
-
-@contextmanager
-def disk_full_named(folder: Path) -> Generator[None]:
-    """Let a full disk come out of the block as what it is.
-
-    Raises:
-        DiskFullError: the block met a full disk or a used-up quota (PyAV's errors carry the number, too).
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise DiskFullError(folder) from error
-        raise
 
 
 def _locked_folder(place: Path) -> tuple[Path, int]:
