@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from livedub.errors import ConfigurationError, InvalidInputError, LivedubError
-from livedub.loopback import is_loopback
+from livedub.bearer_api_client import BearerApi
+from livedub.errors import InvalidInputError, LivedubError
 from livedub.supervision.contract import ApiError
 from livedub.supervision.overview import StreamDetail, StreamEvents, StreamList
 from livedub.supervision.stream_requests import SettingsChange, StreamRegistration
 
 _TIMEOUT_S = 15.0
 """A function that starts cold answers within a few seconds."""
-_CONNECT_TIMEOUT_S = 3.0
 
 _UNAUTHORIZED = 401
 _STREAM_ID = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
@@ -40,7 +38,7 @@ class StreamApiUnavailableError(LivedubError):
     """Nobody answered, or nobody who is a stream API."""
 
 
-class StreamApi:
+class StreamApi(BearerApi):
     """A context manager over one connection pool. Every method raises one of the two errors above.
 
     Reads are asked a second time when the connection broke; a change is not, because it may have been made.
@@ -52,28 +50,14 @@ class StreamApi:
         Raises:
             ConfigurationError: `url` is no http(s) address.
         """
-        address = _address(url)
-        self._url = url.rstrip("/")
-        self._client = httpx.Client(
-            base_url=self._url,
-            headers={"authorization": f"Bearer {token}", "accept": "application/json"},
-            timeout=httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
-            # A proxy meant for the internet must not swallow what goes to a service on this machine.
-            trust_env=not is_loopback(address.host),
+        super().__init__(
+            url,
+            token,
+            timeout_s=_TIMEOUT_S,
+            variable="LIVEDUB_API_URL",
+            example="https://abc123.execute-api.eu-central-1.amazonaws.com",
             transport=transport,
         )
-
-    def __enter__(self) -> StreamApi:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._client.close()
 
     def streams(self) -> StreamList:
         """Every stream, by id."""
@@ -117,7 +101,14 @@ class StreamApi:
         return self._ask(StreamDetail, "PATCH", _path(stream_id, "/settings"), body)
 
     def _ask(self, answer: type[_Answer], method: str, path: str, body: BaseModel | None = None) -> _Answer:
-        response = self._exchange(method, f"/v1/streams{path}", body)
+        sent = None if body is None else body.model_dump()
+        try:
+            response = self._exchange(method, f"/v1/streams{path}", body=sent, repeatable=method == "GET")
+        except httpx.HTTPError as error:
+            raise StreamApiUnavailableError(
+                f"The stream API at {self._url} does not answer: {error or type(error).__name__}.",
+                remedy="Is livedub up still running, and LIVEDUB_API_URL the right address?",
+            ) from error
         if not response.is_success:
             raise _refusal(response, self._url)
         try:
@@ -127,20 +118,6 @@ class StreamApi:
                 f"{self._url} answered {method} {response.url.path} with something that is no {answer.__name__}.",
                 remedy="Check LIVEDUB_API_URL; is this livedub as new as the deployment?",
             ) from error
-
-    def _exchange(self, method: str, path: str, body: BaseModel | None) -> httpx.Response:
-        attempts = 2 if method == "GET" else 1
-        while True:
-            attempts -= 1
-            try:
-                return self._client.request(method, path, json=None if body is None else body.model_dump())
-            except httpx.HTTPError as error:
-                if attempts and not isinstance(error, httpx.ConnectError):
-                    continue
-                raise StreamApiUnavailableError(
-                    f"The stream API at {self._url} does not answer: {error or type(error).__name__}.",
-                    remedy="Is livedub up still running, and LIVEDUB_API_URL the right address?",
-                ) from error
 
 
 def _path(stream_id: str, what: str = "") -> str:
@@ -164,16 +141,3 @@ def _refusal(response: httpx.Response, url: str) -> LivedubError:
     if response.status_code == _UNAUTHORIZED and not remedy:
         remedy = "Set LIVEDUB_API_TOKEN to the token of this deployment (livedub up prints it)."
     return StreamApiRefusedError(refused.code, response.status_code, refused.message, remedy=remedy)
-
-
-def _address(url: str) -> httpx.URL:
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(f"LIVEDUB_API_URL {url!r} is no URL: {error}.") from error
-    if address.scheme not in ("http", "https") or not address.host:
-        raise ConfigurationError(
-            f"LIVEDUB_API_URL is {url!r}, which is no http(s) address.",
-            remedy="Give something like https://abc123.execute-api.eu-central-1.amazonaws.com.",
-        )
-    return address

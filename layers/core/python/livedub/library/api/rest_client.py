@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from livedub.errors import ConfigurationError
+from livedub.bearer_api_client import BearerApi
 from livedub.library.api.api_types import (
     AssetFilter,
     JobEventList,
@@ -32,17 +30,15 @@ from livedub.library.types import (
     ScanRequest,
     ScanResult,
 )
-from livedub.loopback import is_loopback
 
 _TIMEOUT_S = 35.0
 """API Gateway gives up after 30 s; what it says then is worth hearing."""
-_CONNECT_TIMEOUT_S = 3.0
 _PAGE = 200
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
-class LibraryApi:
+class LibraryApi(BearerApi):
     """A context manager over one connection pool. Every method raises LibraryError: the API's, or ENDPOINT_DOWN.
 
     Reads are asked a second time when the connection broke; a change is not, because it may have been made.
@@ -54,27 +50,14 @@ class LibraryApi:
         Raises:
             ConfigurationError: `url` is no http(s) address.
         """
-        self._url = url.rstrip("/")
-        self._client = httpx.Client(
-            base_url=self._url,
-            headers={"authorization": f"Bearer {token}", "accept": "application/json"},
-            timeout=httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
-            # A proxy meant for the internet must not swallow what goes to a service on this machine.
-            trust_env=not is_loopback(_host(url)),
+        super().__init__(
+            url,
+            token,
+            timeout_s=_TIMEOUT_S,
+            variable="LIBRARY_API_URL",
+            example="http://127.0.0.1:8090",
             transport=transport,
         )
-
-    def __enter__(self) -> LibraryApi:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._client.close()
 
     def scan(self, prefix: str = "") -> ScanResult:
         """Enter what is new, changed or gone in the bucket `in`, and read some of it."""
@@ -147,39 +130,27 @@ class LibraryApi:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> _Answer:
-        response = self._exchange(method, path, body, query or {}, headers or {})
+        try:
+            response = self._exchange(
+                method,
+                path,
+                body=None if body is None else body.model_dump(mode="json", exclude_none=True),
+                query=query,
+                headers=headers,
+                repeatable=method == "GET" or bool(headers),
+            )
+        except httpx.HTTPError as error:
+            raise LibraryError(
+                LibraryErrorCode.ENDPOINT_DOWN,
+                f"The library's API at {self._url} does not answer: {error or type(error).__name__}.",
+                "Is livedub up still running, and LIBRARY_API_URL the right address?",
+            ) from error
         if not response.is_success:
             raise self._refusal(response)
         try:
             return answer.model_validate_json(response.content)
         except ValidationError as error:
             raise self._stranger(response) from error
-
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        body: BaseModel | None,
-        query: Mapping[str, Any],
-        headers: Mapping[str, str],
-    ) -> httpx.Response:
-        content = (
-            None if body is None else json.dumps(body.model_dump(mode="json", exclude_none=True)).encode()
-        )
-        sent = dict(headers) | ({} if content is None else {"content-type": "application/json"})
-        attempts = 2 if method == "GET" or headers else 1
-        while True:
-            attempts -= 1
-            try:
-                return self._client.request(method, path, content=content, params=dict(query), headers=sent)
-            except httpx.HTTPError as error:
-                if attempts and not isinstance(error, httpx.ConnectError):
-                    continue
-                raise LibraryError(
-                    LibraryErrorCode.ENDPOINT_DOWN,
-                    f"The library's API at {self._url} does not answer: {error or type(error).__name__}.",
-                    "Is livedub up still running, and LIBRARY_API_URL the right address?",
-                ) from error
 
     def _refusal(self, response: httpx.Response) -> LibraryError:
         try:
@@ -195,16 +166,3 @@ class LibraryApi:
             "and not as the library's API does.",
             "Check LIBRARY_API_URL; is this livedub as new as the deployment?",
         )
-
-
-def _host(url: str) -> str:
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(f"LIBRARY_API_URL {url!r} is no URL: {error}.") from error
-    if address.scheme not in ("http", "https") or not address.host:
-        raise ConfigurationError(
-            f"LIBRARY_API_URL is {url!r}, which is no http(s) address.",
-            remedy="Give something like http://127.0.0.1:8090.",
-        )
-    return address.host
