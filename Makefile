@@ -34,7 +34,8 @@ test: setup ## all fast tests, under 10 minutes on 2 cores
 	@$(PYTEST) -q -m "realtime and not slow and not bench and not prove"
 
 test-slow: setup ## the tests that take longer: real models end to end, every fault on a live stream
-	@$(PYTEST) -q -m "slow and not bench and not prove"
+	@$(PYTEST) -q -n 2 -m "slow and not realtime and not bench and not prove"
+	@$(PYTEST) -q -m "slow and realtime and not bench and not prove"
 
 test-torch: setup ## the engines that need torch, in an environment of their own (.venv-torch, built when it changed)
 	@setup/torch_environment.sh
