@@ -17,10 +17,12 @@ from constructs import Construct
 
 from infra.config import EnvironmentConfig
 from infra.constructs.catalogue_database import CatalogueDatabase
-from infra.constructs.media_cache_host import HostPlace, MediaCacheHost
+from infra.constructs.host_release import HostRelease
+from infra.constructs.managed_host import HostPlace
+from infra.constructs.media_cache_host import MediaCacheHost
 from infra.constructs.media_cache_material import MediaCacheMaterial
 from infra.constructs.media_cache_names import MediaCacheNames
-from infra.constructs.media_cache_release import HostSources, MediaCacheRelease
+from infra.constructs.media_cache_release import HostSources
 from infra.constructs.python_function import FunctionNetwork, FunctionSetup, FunctionSpec, PythonFunction
 from infra.constructs.python_layers import PythonLayers
 from infra.stacks.network import NetworkStack
@@ -95,7 +97,9 @@ class MediaCacheStack(Stack):
             first_boot=sources.first_boot,
             present=with_host,
         )
-        self.release = MediaCacheRelease(self, "Release", sources=sources.host)
+        self.release = HostRelease(
+            self, "Release", archives=sources.host.archives(), install=sources.host.install
+        )
         self.cleanup = self._cleanup(network, sources)
         self._grant()
         self._install()
