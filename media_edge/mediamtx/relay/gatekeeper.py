@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from pydantic import ValidationError
@@ -27,6 +27,8 @@ _RETRY_PAUSE_S = 0.2
 _NO_DECISION = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 log = logging.getLogger(__name__)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class RefusedError(LivedubError):
@@ -52,18 +54,21 @@ class Gatekeeper:
         *,
         relay_id: str,
         timeout_s: float,
-        ask_about_reads: bool,
-        reads: ReadCache,
+        reads: ReadCache | None,
         counters: Counter[str],
+        api_networks: Sequence[Network] = (),
         on_admitted: Callable[[str, int], None] = to_nobody,
     ) -> None:
-        """`on_admitted` hears which generation of which stream was let in to publish, before it is."""
+        """`on_admitted` hears which generation of which stream was let in to publish, before it is.
+
+        Readers are let in without asking where `reads` is None. `api_networks` may use the server's own API and metrics beside its own host.
+        """
         self._on_admitted = on_admitted
+        self._api_networks = api_networks
         self._control_plane = control_plane
         self._server = server
         self._relay_id = relay_id
         self._timeout_s = timeout_s
-        self._ask_about_reads = ask_about_reads
         self._reads = reads
         self._counters = counters
         self._fence = Fence()
@@ -75,8 +80,10 @@ class Gatekeeper:
             RefusedError: it may not.
         """
         if isinstance(access, LocalAccess):
-            if not _is_loopback(access.remote_address):
-                raise self._refused(RefusedError("NOT_LOCAL", "The server's API is for its own host."))
+            if not self._may_use_api(access.remote_address):
+                raise self._refused(
+                    RefusedError("NOT_LOCAL", "The server's API is for its own host and RELAY_API_NETWORKS.")
+                )
             return
         with log_context(stream_id=parse_path(access.path).stream_id):
             try:
@@ -87,6 +94,14 @@ class Gatekeeper:
                 error = RefusedError("TIMEOUT", "The control plane did not decide in time.")
                 raise self._refused(error, access) from None
         self._counters[f"{access.action}_permitted"] += 1
+
+    def _may_use_api(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        caller = getattr(parsed, "ipv4_mapped", None) or parsed
+        return caller.is_loopback or any(caller in network for network in self._api_networks)
 
     async def kick_holder(self, path: str, token: str) -> bool:
         """Disconnect the publisher that came with `token`, from every output of the path's stream.
@@ -124,16 +139,15 @@ class Gatekeeper:
 
     async def _decide(self, access: Access) -> None:
         if access.action == "read":
-            await self._decide_read(access)
+            if self._reads is not None:
+                await self._decide_read(access, self._reads)
             return
         permit = await self._ask(access)
         if access.is_output:
             await self._make_room(access, permit)
 
-    async def _decide_read(self, access: Access) -> None:
-        if not self._ask_about_reads:
-            return
-        known = self._reads.fresh(access)
+    async def _decide_read(self, access: Access, reads: ReadCache) -> None:
+        known = reads.fresh(access)
         if known is False:
             raise RefusedError("READER_REFUSED", "The control plane refused this reader just now.")
         if known:
@@ -142,12 +156,12 @@ class Gatekeeper:
             await self._ask(access)
         except RefusedError as error:
             if error.code != "API_UNREACHABLE":
-                self._reads.remember(access, permitted=False)
+                reads.remember(access, permitted=False)
                 raise
-            if not self._reads.stale_yes(access):
+            if not reads.stale_yes(access):
                 raise
         else:
-            self._reads.remember(access, permitted=True)
+            reads.remember(access, permitted=True)
 
     async def _make_room(self, access: Access, permit: MediaPermit) -> None:
         """Let the holder in: nobody of an older generation, and nobody else on the path."""
@@ -234,11 +248,3 @@ def _refusal(body: bytes, status: int) -> RefusedError:
     except ValidationError:
         return RefusedError("REFUSED", f"The control plane answered {status}.")
     return RefusedError(error.code, error.message)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback

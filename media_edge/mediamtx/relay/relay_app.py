@@ -77,9 +77,13 @@ class Relay:
             self._server,
             relay_id=settings.relay_id,
             timeout_s=settings.auth_timeout_ms / 1_000,
-            ask_about_reads=settings.reads == "ask",
-            reads=ReadCache(fresh_s=settings.read_cache_s, stale_s=settings.read_stale_s),
+            reads=(
+                ReadCache(fresh_s=settings.read_cache_s, stale_s=settings.read_stale_s)
+                if settings.reads == "ask"
+                else None
+            ),
             counters=self._counters,
+            api_networks=settings.api_network_list,
             on_admitted=_noted(settings),
         )
         self._arrivals = NginxArrivals()

@@ -57,6 +57,11 @@ class RelaySettings(BaseSettings):
         default="http://127.0.0.1:9997",
         description="The media server's control API (MediaMTX), or the address with /stat and /control (nginx).",
     )
+    api_networks: str = Field(
+        default="",
+        description="Networks that may use the media server's own API and metrics beside this host, such as "
+        "10.0.0.0/16; several with commas. Empty: this host alone.",
+    )
     play_base_url: str = Field(
         default="",
         description="Where worker hosts play from: rtmp://, rtmps:// or rtsp://HOST:PORT, no path.",
@@ -130,6 +135,14 @@ class RelaySettings(BaseSettings):
             raise ValueError("must carry neither a user nor a query")
         return value.rstrip("/")
 
+    @field_validator("api_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for network in _networks_of(value):
+            if network.prefixlen == 0:
+                raise ValueError(f"{network} is everybody: the API kicks and configures")
+        return value
+
     @field_validator("play_base_url", "publish_base_url")
     @classmethod
     def _media(cls, value: str) -> str:
@@ -155,6 +168,11 @@ class RelaySettings(BaseSettings):
     def relay_id(self) -> str:
         """What records call this media host."""
         return self.id or _NOT_IN_AN_ID.sub("-", socket.gethostname())[:128] or "relay"
+
+    @property
+    def api_network_list(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """`api_networks`, read."""
+        return _networks_of(self.api_networks)
 
     @property
     def media(self) -> MediaAddresses:
@@ -202,6 +220,10 @@ class RelaySettings(BaseSettings):
             return cls()
         except ValidationError as error:
             raise explain(error, cls) from None
+
+
+def _networks_of(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,11 +1,13 @@
 import asyncio
+import ipaddress
 import logging
 from collections import Counter
+from collections.abc import Sequence
 
 import httpx
 import pytest
 
-from media_edge.mediamtx.relay.gatekeeper import Gatekeeper, RefusedError
+from media_edge.mediamtx.relay.gatekeeper import Gatekeeper, Network, RefusedError
 from media_edge.mediamtx.relay.incoming import Access, LocalAccess
 from media_edge.mediamtx.relay.publishers import Publisher
 from media_edge.mediamtx.relay.read_cache import ReadCache
@@ -22,7 +24,14 @@ def holder(connection: str, credential: str = "token") -> Access:
 
 
 class Setup:
-    def __init__(self, reply: Reply, *, timeout_s: float = 5.0, ask_about_reads: bool = True) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        *,
+        timeout_s: float = 5.0,
+        ask_about_reads: bool = True,
+        api_networks: Sequence[Network] = (),
+    ) -> None:
         self.api = FakeApi(reply)
         self.server = FakeServer()
         self.now_s = 1_000.0
@@ -32,9 +41,11 @@ class Setup:
             self.server,
             relay_id="media-1",
             timeout_s=timeout_s,
-            ask_about_reads=ask_about_reads,
-            reads=ReadCache(fresh_s=10, stale_s=60, monotonic_s=lambda: self.now_s),
+            reads=ReadCache(fresh_s=10, stale_s=60, monotonic_s=lambda: self.now_s)
+            if ask_about_reads
+            else None,
             counters=self.counters,
+            api_networks=api_networks,
         )
 
     async def refused(self, it: Access | LocalAccess) -> str:
@@ -227,6 +238,18 @@ async def test_the_servers_own_api_is_for_its_own_host(address: str, *, allowed:
     else:
         assert await setup.refused(LocalAccess(address)) == "NOT_LOCAL"
     assert setup.api.asked == []
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [("10.0.16.9", True), ("::ffff:10.0.16.9", True), ("127.0.0.1", True), ("10.1.0.1", False), ("", False)],
+)
+async def test_networks_that_may_use_the_servers_own_api_are_named(address: str, *, allowed: bool):
+    setup = Setup(lambda _: permit(), api_networks=[ipaddress.ip_network("10.0.0.0/16")])
+    if allowed:
+        await setup.gatekeeper.decide(LocalAccess(address))
+    else:
+        assert await setup.refused(LocalAccess(address)) == "NOT_LOCAL"
 
 
 def language(connection: str, name: str, credential: str = "token-1") -> Access:

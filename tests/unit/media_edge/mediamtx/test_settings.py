@@ -57,6 +57,9 @@ def test_the_first_line_of_the_key_file_signs(monkeypatch: pytest.MonkeyPatch, t
         ("RELAY_SERVER", "srs"),
         ("RELAY_ID", "a b"),
         ("RELAY_AUTH_TIMEOUT_MS", "60000"),
+        ("RELAY_API_NETWORKS", "10.0.0.0/33"),
+        ("RELAY_API_NETWORKS", "10.0.0.0/16,everybody"),
+        ("RELAY_API_NETWORKS", "0.0.0.0/0"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
