@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
@@ -12,6 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from livedub.supervision.xray_segments import XrayDatagrams
 
 NAMESPACE = "livedub"
+"""Of metrics where POWERTOOLS_METRICS_NAMESPACE does not say another."""
 
 _Handler = Callable[[Any, Any], dict[str, Any]]
 
@@ -22,7 +23,9 @@ class FunctionTelemetry:
     def __init__(self, service: str) -> None:
         """`service` is the name of the function's folder."""
         self.logger = Logger(service=service)
-        self.metrics = Metrics(namespace=NAMESPACE, service=service)
+        # POWERTOOLS_METRICS_NAMESPACE names the environment too: several may share an account.
+        self.metrics = Metrics(service=service)
+        self.metrics.namespace = self.metrics.namespace or NAMESPACE
         self._traces = XrayDatagrams()
         self.tracer = Tracer(service=service, provider=self._traces, auto_patch=False, disabled=False)
 
@@ -58,4 +61,8 @@ class FunctionTelemetry:
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a metric that counts."""
-        self.metrics.add_metric(name=name, unit=MetricUnit.Count, value=amount)
+        self.measure(name, "Count", amount)
+
+    def measure(self, name: str, unit: Literal["Count", "Seconds"], value: float) -> None:
+        """Report what a metric is at the moment."""
+        self.metrics.add_metric(name=name, unit=MetricUnit(unit), value=value)

@@ -15,6 +15,7 @@ from livedub.supervision.media_requests import HookAnswer, ReconcileAnswer
 from livedub.supervision.refusals import RequestRefusedError
 from livedub.supervision.signed_requests import HttpEvent, body_bytes, parse_body
 from livedub.supervision.stream_commands import StreamCommands
+from livedub.supervision.stream_gauges import StreamGauges, stream_gauges
 from livedub.supervision.stream_requests import SettingsChange, StreamRegistration
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -71,15 +72,18 @@ def keep(report: PathReport) -> bool:
     return control_plane.reports().keep(report)
 
 
-def reconcile() -> ReconcileAnswer:
-    """`reconcile_streams`. Raises as media_requests.reconcile_streams."""
-    return media_requests.reconcile_streams(
-        control_plane.reports().list_all(),
+def reconcile() -> tuple[ReconcileAnswer, StreamGauges]:
+    """`reconcile_streams`, and how the streams are after it. Raises as media_requests.reconcile_streams."""
+    reports = control_plane.reports().list_all()
+    now_ms, policy = control_plane.now_ms(), control_plane.policy()
+    done = media_requests.reconcile_streams(
+        reports,
         streams=control_plane.streams(),
         starts=control_plane.starts(),
-        now_ms=control_plane.now_ms(),
-        policy=control_plane.policy(),
+        now_ms=now_ms,
+        policy=policy,
     )
+    return done.answer, stream_gauges(done.records, reports, now_ms, policy)
 
 
 def acquire(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from livedub.errors import InvalidInputError, LivedubError
 from livedub.supervision import reconcile
@@ -38,6 +39,14 @@ class ReconcileAnswer(Wire):
     released: int
     started: int
     failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What reconcile did, and the streams as it left them."""
+
+    answer: ReconcileAnswer
+    records: Sequence[StreamRecord]
 
 
 def take_published(
@@ -119,7 +128,7 @@ def reconcile_streams(
     starts: ExecutionStarts,
     now_ms: int,
     policy: SupervisionPolicy,
-) -> ReconcileAnswer:
+) -> Reconciled:
     """Compare path lists with all streams and repair the difference. One stream's trouble does not stop the others.
 
     Raises:
@@ -145,7 +154,8 @@ def reconcile_streams(
         if kind:
             done[kind] += 1
             _log.warning("Repaired stream %s (%s): %s", action.stream_id, kind, action.reason)
-    return ReconcileAnswer(streams=known, failed=len(failed), **done)
+    answer = ReconcileAnswer(streams=known, failed=len(failed), **done)
+    return Reconciled(answer, list(records.values()))
 
 
 def _carry_out(
