@@ -1,13 +1,18 @@
 """What reconcile_streams tells CloudWatch, as the lines it prints."""
 
+import importlib
 import json
 from typing import Any
 
 import pytest
 
-from tests.unit.functions.rig import Clock, Rig
+from tests.unit.functions.rig import FUNCTIONS, Clock, Rig
 from tests.unit.functions.test_lease_steps import acquire, run_on_agent
 from tests.unit.functions.test_media import report
+
+# Here, for a function's logger keeps the stream that it finds: a test's captured one would be closed after the test.
+for _function in FUNCTIONS:
+    importlib.import_module(f"functions.{_function}.handler")
 
 SCHEDULE = {"version": "0", "id": "f5c", "detail-type": "Scheduled Event", "source": "aws.events"}
 
