@@ -21,6 +21,10 @@ for runtime in worker sts-cpu functions agent relay; do
   lock "$runtime" "$runtime"
 done
 lock media-cache media-cache media-cache-client cli
+# The image of the local stack: no development tools, also on arm64.
+compile pyproject.toml --extra cli --extra sts-cpu --extra runpod --extra models --extra library --extra library-api \
+  --extra library-worker --extra media-cache --extra media-cache-client --group local-aws --group infra \
+  --constraint locks/dev.txt --output-file locks/local.txt
 compile pyproject.toml --extra media-cache-functions --python-platform x86_64-manylinux2014 --constraint locks/dev.txt --output-file locks/media-cache-functions.txt
 # Lambda's glibc 2.26 loads no PyAV after 14.2; hosts take the same one, so that both write the same bytes.
 constraints=build/library-constraints.txt
