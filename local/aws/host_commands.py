@@ -1,6 +1,7 @@
 """Commands on their way to hosts: sent by SSM, fetched and reported by the host agent.
 
-One document exists, and it names an action of the host's own list: no shell text ever travels.
+Documents of one kind exist, one per environment, and they name an action of the host's own list: no shell text ever
+travels.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from local.aws.connection import client_waits
 
 DOCUMENT = "livedub-host-action"
-"""Its one parameter, `action`, names what the host shall do."""
+"""Its one parameter, `action`, names what the host shall do. An environment's own is livedub-ENVIRONMENT-host-action."""
+_DOCUMENTS = re.compile(r"livedub(?:-[a-z][a-z0-9]{0,15})?-host-action")
 _ACTION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 DEFAULT_DELIVERY_S = 3_600
 """How long SSM tries to deliver a command unless told otherwise."""
@@ -50,11 +52,11 @@ def action_of(document: str, parameters: Mapping[str, Sequence[str]]) -> str:
     Raises:
         ValueError: another document, or not exactly one well-formed action name.
     """
-    if document != DOCUMENT:
-        raise ValueError(f"document {document} is not run here, only {DOCUMENT}")
+    if not _DOCUMENTS.fullmatch(document):
+        raise ValueError(f"document {document} is not run here, only {DOCUMENT} of an environment")
     actions = parameters.get("action", ())
     if set(parameters) != {"action"} or len(actions) != 1 or not _ACTION.fullmatch(actions[0]):
-        raise ValueError(f"{DOCUMENT} takes one parameter, action: the name of one of the host's actions")
+        raise ValueError(f"{document} takes one parameter, action: the name of one of the host's actions")
     return actions[0]
 
 

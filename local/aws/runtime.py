@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from local.aws.background_work import BackgroundWork
 from local.aws.code_store import CodeStore
+from local.aws.databases import Databases
 from local.aws.functions import Functions
 from local.aws.host_commands import HostCommands
 
@@ -22,4 +23,5 @@ class Runtime:
     background: BackgroundWork
     code: CodeStore
     hosts: HostCommands
+    databases: Databases
     endpoint: str = ""

@@ -22,6 +22,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from local.aws import collector
 from local.aws.background_work import BackgroundWork
 from local.aws.code_store import CodeStore
+from local.aws.databases import Databases
 from local.aws.front import Front
 from local.aws.function_pool import FunctionPools
 from local.aws.functions import Functions
@@ -92,7 +93,9 @@ def _running(settings: LocalAwsSettings) -> Iterator[BaseWSGIServer]:
         )
         held.callback(pools.close)
         functions = Functions(pools, background, keep_log)
-        runtime = Runtime(functions, background, CodeStore(root), HostCommands())
+        databases = Databases(spawner, root)
+        held.callback(databases.close)
+        runtime = Runtime(functions, background, CodeStore(root), HostCommands(), databases)
         install(runtime)
         application = Front(
             MotoCatalogue(runtime),

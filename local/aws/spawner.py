@@ -45,6 +45,8 @@ class Command:
     cwd: Path
     output: BinaryIO
     """Takes stdout and stderr."""
+    pass_fds: tuple[int, ...] = ()
+    """Open files of ours that it gets under their numbers."""
 
 
 class Spawner:
@@ -92,6 +94,7 @@ class Spawner:
                         stdin=subprocess.DEVNULL,
                         stdout=command.output,
                         stderr=command.output,
+                        pass_fds=command.pass_fds,
                         start_new_session=True,
                     )
                 )

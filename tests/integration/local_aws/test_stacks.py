@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
@@ -197,3 +198,139 @@ def test_what_expired_goes_as_dynamodb_lets_it_go(aws: Aws):
 def test_an_unknown_stack_is_an_error(aws: Aws):
     with pytest.raises(ClientError):
         aws.stacks.describe_stacks(StackName=name("none"))
+
+
+def made_stack(aws: Aws, resources: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
+    """A stack made by a change set, as it is described; an output is exported under its own name."""
+    stack = name("stack")
+    made = aws.stacks.create_change_set(
+        StackName=stack,
+        ChangeSetName="first",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps(
+            {
+                "Resources": resources,
+                "Outputs": {
+                    key: {"Value": value, "Export": {"Name": f"{stack}:{key}"}}
+                    for key, value in outputs.items()
+                },
+            }
+        ),
+    )
+    aws.stacks.execute_change_set(ChangeSetName=made["Id"])
+    return aws.stacks.describe_stacks(StackName=stack)["Stacks"][0]
+
+
+def outputs_of(described: dict[str, Any]) -> dict[str, str]:
+    return {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
+
+
+def parameter(value: Any, **more: Any) -> dict[str, Any]:
+    properties = {"Name": f"/{name('p')}", "Type": "String", "Value": value, "Tags": {"a": "b"}, **more}
+    return {"Type": "AWS::SSM::Parameter", "Properties": properties}
+
+
+def test_a_stack_imports_what_another_exports(aws: Aws):
+    first = made_stack(aws, {"Source": parameter("exported")}, {"Name": {"Ref": "Source"}})
+    assert first["StackStatus"] == "CREATE_COMPLETE"
+    imported = {"Fn::ImportValue": f"{first['StackName']}:Name"}
+    second = made_stack(aws, {"Copy": parameter(imported)}, {"Name": {"Ref": "Copy"}})
+    found = aws.parameters.get_parameter(Name=outputs_of(second)["Name"])["Parameter"]
+    assert found["Value"] == outputs_of(first)["Name"]
+
+
+def test_dynamic_references_are_resolved_when_a_resource_is_made(aws: Aws):
+    plain, secret = f"/{name('p')}", name("secret")
+    aws.parameters.put_parameter(Name=plain, Value="from the store", Type="String")
+    aws.secrets.create_secret(Name=secret, SecretString=json.dumps({"user": "u", "token": "from the secret"}))
+    resources = {
+        "A": parameter(f"{{{{resolve:ssm:{plain}}}}}"),
+        "B": parameter({"Fn::Join": ["", ["{{resolve:secretsmanager:", secret, ":SecretString:token::}}"]]}),
+    }
+    described = made_stack(aws, resources, {"A": {"Ref": "A"}, "B": {"Ref": "B"}})
+    values = {
+        key: aws.parameters.get_parameter(Name=value)["Parameter"]["Value"]
+        for key, value in outputs_of(described).items()
+    }
+    assert values == {"A": "from the store", "B": "from the secret"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "said"),
+    [
+        (parameter("{{resolve:ssm:/nowhere}}"), "leads nowhere"),
+        (parameter({"Fn::ImportValue": "nobody:exports"}), "nobody:exports"),
+        ({"Type": "AWS::Nobody::Knows", "Properties": {}}, "skipped_types"),
+    ],
+)
+def test_a_resource_that_cannot_be_made_fails_the_stack_and_is_named(
+    aws: Aws, resource: dict[str, Any], said: str
+):
+    described = made_stack(aws, {"Culprit": resource}, {})
+    assert described["StackStatus"] == "ROLLBACK_COMPLETE"
+    events = aws.stacks.describe_stack_events(StackName=described["StackName"])["StackEvents"]
+    reasons = [event.get("ResourceStatusReason", "") for event in events]
+    assert any("Culprit" in reason and said in reason for reason in reasons)
+
+
+def test_what_nothing_is_made_of_can_be_referred_to(aws: Aws):
+    policy = {"Type": "AWS::SQS::QueuePolicy", "Properties": {"Queues": [], "PolicyDocument": {}}}
+    described = made_stack(aws, {"Policy": policy}, {"Policy": {"Ref": "Policy"}})
+    assert "Policy" in outputs_of(described)["Policy"]
+
+
+def database(aws: Aws) -> dict[str, Any]:
+    """What a database's secret holds once RDS has added where it is."""
+    generated = {"SecretStringTemplate": '{"username": "owner"}', "GenerateStringKey": "password"}
+    resources = {
+        "Secret": {
+            "Type": "AWS::SecretsManager::Secret",
+            "Properties": {"GenerateSecretString": {**generated, "ExcludePunctuation": True}},
+        },
+        "Database": {
+            "Type": "AWS::RDS::DBInstance",
+            "Properties": {
+                "Engine": "postgres",
+                "DBInstanceClass": "db.t4g.micro",
+                "DBName": "kept",
+                "MasterUsername": "owner",
+                "MasterUserPassword": {
+                    "Fn::Join": [
+                        "",
+                        ["{{resolve:secretsmanager:", {"Ref": "Secret"}, ":SecretString:password::}}"],
+                    ]
+                },
+            },
+        },
+        "Attachment": {
+            "Type": "AWS::SecretsManager::SecretTargetAttachment",
+            "Properties": {
+                "SecretId": {"Ref": "Secret"},
+                "TargetId": {"Ref": "Database"},
+                "TargetType": "AWS::RDS::DBInstance",
+            },
+        },
+    }
+    described = made_stack(aws, resources, {"Secret": {"Ref": "Attachment"}})
+    assert described["StackStatus"] == "CREATE_COMPLETE"
+    return json.loads(aws.secrets.get_secret_value(SecretId=outputs_of(described)["Secret"])["SecretString"])
+
+
+def test_a_database_of_rds_is_a_postgres_that_wants_tls_and_its_password(aws: Aws):
+    held = database(aws)
+    place = {
+        "host": held["host"],
+        "port": held["port"],
+        "user": held["username"],
+        "dbname": held["dbname"],
+        "connect_timeout": 60,
+    }
+    with psycopg.connect(**place, password=held["password"], sslmode="require") as connection:
+        connection.execute("CREATE TABLE kept (line text)")
+        connection.execute("INSERT INTO kept VALUES ('here')")
+    with psycopg.connect(**place, password=held["password"], sslmode="require") as connection:
+        assert connection.execute("SELECT line FROM kept").fetchall() == [("here",)]
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(**place, password="guessed", sslmode="require")  # noqa: S106
+    with pytest.raises(psycopg.OperationalError, match="TLS"):
+        psycopg.connect(**place, password=held["password"], sslmode="disable")

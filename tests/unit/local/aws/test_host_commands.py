@@ -28,8 +28,9 @@ def command(told: list[CommandStatus], instance_id: str = "i-1", expires_at_s: f
     return HostCommand(str(uuid.uuid4()), instance_id, "rotate-tls", expires_at_s, told.append)
 
 
-def test_the_one_document_names_an_action():
-    assert action_of(DOCUMENT, {"action": ["rotate-tls"]}) == "rotate-tls"
+@pytest.mark.parametrize("document", [DOCUMENT, "livedub-local-host-action", "livedub-prod-host-action"])
+def test_the_one_document_names_an_action(document: str):
+    assert action_of(document, {"action": ["rotate-tls"]}) == "rotate-tls"
 
 
 @pytest.mark.parametrize(

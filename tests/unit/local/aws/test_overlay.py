@@ -14,9 +14,11 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda
 from moto.stepfunctions.parser.asl.utils import boto_client
 
 from local.aws.overlay import patching
-from local.aws.overlay.cloudformation_types import TYPES, random_secret
+from local.aws.overlay.cloudformation_types import TYPES
 from local.aws.overlay.installed import all_patches
 from local.aws.overlay.patching import MOTO_VERSION, OverlayError, Patch, resolve, source_digest, verify
+from local.aws.overlay.skipped_types import SKIPPED
+from local.aws.overlay.types_of_secrets import random_secret
 from local.aws.runtime import Runtime
 
 PATCHES = all_patches(cast("Runtime", None))
@@ -89,3 +91,8 @@ def test_generated_secrets_follow_their_options():
 
 def test_the_types_our_stacks_need_are_there():
     assert {"AWS::ApiGatewayV2::Api", "AWS::SecretsManager::Secret", "AWS::Lambda::Url"} <= set(TYPES)
+
+
+def test_what_is_skipped_says_why_and_what_covers_it():
+    assert set(SKIPPED) <= set(TYPES)
+    assert all(len(each.why) > 8 and len(each.covered_by) > 8 for each in SKIPPED.values())
