@@ -16,6 +16,7 @@ from livedub.dubbing.live_subtitles import LiveSubtitles
 from livedub.dubbing.session import DubbingSession
 from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.sts.client import GuardedSpeechToSpeech, connect_guarded_sts
+from livedub.sts.replaceable import ReplaceableSts
 from livedub.timeline.clock import NS_PER_MS
 from livedub.timeline.origin import TimelineOrigin
 from media_edge.worker.audio_input import AudioInput
@@ -59,7 +60,7 @@ class Assembly:
     video: VideoDelayLine
     egress: Egress
     session: DubbingSession
-    sts: GuardedSpeechToSpeech
+    sts: ReplaceableSts
     sts_warm_up: StsWarmUp
     cache: CacheLink
     recordings: Recordings
@@ -99,9 +100,7 @@ def assemble(
         utc_now_ns=time.time_ns,
         local_now_ns=local_now_ns,
     )
-    sts = connect_guarded_sts(
-        settings.sts_url, api_key=settings.sts_api_key.get_secret_value(), settings=settings
-    )
+    sts = ReplaceableSts(connect_service(settings))
     cache = CacheLink(media_cache)
     subtitles = (
         LiveSubtitles(settings.subtitles_dir / settings.stream_id, delay_ns=settings.delay_ns)
@@ -161,6 +160,17 @@ def assemble(
         cache,
         recordings,
         subtitles,
+    )
+
+
+def connect_service(settings: WorkerSettings) -> GuardedSpeechToSpeech:
+    """The speech-to-speech service of `settings`; connects on first use.
+
+    Raises:
+        ConfigurationError: an address or a key cannot be used.
+    """
+    return connect_guarded_sts(
+        settings.sts_url, api_key=settings.sts_api_key.get_secret_value(), settings=settings
     )
 
 

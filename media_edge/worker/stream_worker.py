@@ -24,7 +24,7 @@ from livedub.parent_death import die_with_parent
 from livedub.supervision.paths import output_name
 from livedub.timeline.clock import NS_PER_MS, NS_PER_S
 from livedub.timeline.origin import TimelineOrigin, TimelineStore
-from media_edge.worker.assembly import Assembly, assemble, dubbing_config
+from media_edge.worker.assembly import Assembly, assemble, connect_service, dubbing_config
 from media_edge.worker.command_inbox import CommandInbox
 from media_edge.worker.egress import EgressState
 from media_edge.worker.exit_codes import ExitCode
@@ -32,6 +32,7 @@ from media_edge.worker.forward_process import ForwardProcess
 from media_edge.worker.gst.pipeline import local_now_ns
 from media_edge.worker.metrics import WorkerMetrics
 from media_edge.worker.progress import ProgressWriter
+from media_edge.worker.services import read_media_cache, same_sts, with_sts
 from media_edge.worker.settings import WorkerSettings, with_hot_changes
 from media_edge.worker.side_outputs import OutputStatus
 from media_edge.worker.stream_state import StreamState
@@ -87,7 +88,7 @@ class StreamWorker:
         self._stop_requests += 1
 
     def obey(self, command: Mapping[str, Any]) -> None:
-        """Do what one line of a supervisor says: `drain`, `stop` (at once) or `settings`; what it cannot is logged."""
+        """Do what one line of a supervisor says: `drain`, `stop` (at once), `settings` or `services`; what it cannot is logged."""
         match command.get("command"):
             case "drain":
                 self._stop_requests = max(1, self._stop_requests)
@@ -95,6 +96,8 @@ class StreamWorker:
                 self._stop_requests = 2
             case "settings" if isinstance(command.get("settings"), dict):
                 self._change_settings(command["settings"])
+            case "services" if isinstance(command.get("services"), dict):
+                self._change_services(command["services"])
             case unknown:
                 logger.error("The command %.100r is not known; nothing changes.", unknown)
 
@@ -109,6 +112,21 @@ class StreamWorker:
             return
         self._settings = changed
         logger.info("New settings from the next fragment on: %s.", ", ".join(sorted(changes)))
+
+    def _change_services(self, services: Mapping[str, Any]) -> None:
+        """New fragments go by what is said now; what is under way ends where it was begun."""
+        try:
+            changed = with_sts(self._settings, services)
+            cache = read_media_cache(services)
+            if self._parts is not None and not same_sts(changed, self._settings):
+                self._parts.sts.replace(connect_service(changed))
+                logger.info("The speech-to-speech service is %s from now on.", changed.sts_url)
+        except ConfigurationError as error:
+            logger.error("What was said of services is refused, all stays as it is: %s", error)
+            return
+        self._settings, self._media_cache = changed, cache
+        if self._parts is not None:
+            self._parts.cache.follow(cache)
 
     async def run(self) -> ExitCode:
         """Turn the stream until it ends.

@@ -18,7 +18,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livedub.audio.separation import DeepFilterSeparator, SpeechSeparator
 from livedub.errors import InvalidInputError, LivedubError
-from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.observability import configure_logging
 from livedub.parent_death import die_with_parent
 from livedub.settings import explain
@@ -27,6 +26,7 @@ from media_edge.worker.command_inbox import CommandInbox, ObjectReader
 from media_edge.worker.exit_codes import ExitCode
 from media_edge.worker.lease_watch import LeaseWatch
 from media_edge.worker.progress import ProgressWriter
+from media_edge.worker.services import read_media_cache, sts_fields
 from media_edge.worker.settings import WorkerSettings, read_settings
 from media_edge.worker.stream_worker import run_worker
 from media_edge.worker.timeline_pipe_store import TimelinePipeStore
@@ -60,7 +60,7 @@ def run_supervised() -> ExitCode:
             progress.close()
             return ExitCode.DRAINED
         settings, origin = read_assignment(assignment)
-        media_cache = MediaCacheSettings.load()
+        media_cache = read_media_cache(assignment.get("services"))
     except LivedubError as error:
         logger.error("%s", error)
         code = ExitCode.CONFIGURATION
@@ -102,7 +102,7 @@ class PreloadedSeparators:
 
 
 def read_assignment(line: Mapping[str, Any]) -> tuple[WorkerSettings, TimelineOrigin | None]:
-    """Settings and timeline in the first line; the environment gives the defaults.
+    """Settings and timeline in the first line; what it says of services, then the environment, gives the defaults.
 
     Raises:
         ConfigurationError: a setting is missing, wrong or unknown.
@@ -112,10 +112,10 @@ def read_assignment(line: Mapping[str, Any]) -> tuple[WorkerSettings, TimelineOr
     if not isinstance(settings, dict) or not isinstance(timeline, dict | None):
         raise InvalidInputError(
             "The first line on stdin does not say what to do.",
-            remedy='Send {"settings": {...}, "timeline": {...} or null}.',
+            remedy='Send {"settings": {...}, "timeline": {...} or null, "services": {...}}.',
         )
     origin = TimelineOrigin.from_json(timeline) if timeline is not None else None
-    return read_settings(settings), origin
+    return read_settings({**sts_fields(line.get("services")), **settings}), origin
 
 
 def secrets_of(settings: WorkerSettings) -> list[str]:

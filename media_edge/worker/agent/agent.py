@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from livedub.supervision.contract import WorkClaim, WorkItem, WorkMessage
 from livedub.supervision.record import StreamRecord
 from livedub.supervision.store_errors import StoreBusyError, StoreUnavailableError
 from media_edge.worker.agent.binding import NotBoundError, bind_stream
+from media_edge.worker.agent.load_client import HostLoad
 from media_edge.worker.agent.ports import QueuedMessage, TokenRefusedError, WorkQueue
 from media_edge.worker.agent.stream_run import StreamRun
 from media_edge.worker.agent.tools import Tools
@@ -72,6 +73,17 @@ class Agent:
         for run in self._runs.values():
             if run is not None and self._order is not None:
                 run.stop(self._order)
+
+    @property
+    def load(self) -> HostLoad:
+        """How busy this host is."""
+        return HostLoad(self._slots, self.used, self.draining)
+
+    def hand_over(self, services: Mapping[str, str]) -> None:
+        """Tell every running worker what has become of the services it uses."""
+        for run in self._runs.values():
+            if run is not None:
+                run.hand_over(services)
 
     async def run(self) -> None:
         """Work until drained."""

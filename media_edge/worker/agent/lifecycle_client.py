@@ -1,30 +1,52 @@
-"""Tells an auto-scaling group that this host is drained and may be ended."""
+"""What a host tells its auto-scaling group: that it has work, that it still drains, that it may come or go."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from livedub.supervision.aws_client import aws_errors
 
 
-class LifecycleHook:
-    """One lifecycle hook of one group."""
+class ScalingGroup:
+    """The group as seen by one of its instances.
 
-    def __init__(self, group: str, hook: str, client: Any) -> None:
+    Every method raises StoreUnavailableError where auto scaling does not answer, or refuses: no such action is waiting, or
+    the instance is not in service yet.
+
+    Args:
+        group: its name.
+        instance_id: asks for the id of this instance.
+        client: of auto scaling.
+    """
+
+    def __init__(self, group: str, instance_id: Callable[[], str], client: Any) -> None:
         self._group = group
-        self._hook = hook
+        self._instance_id = instance_id
         self._client = client
 
-    def complete(self, instance_id: str) -> None:
-        """Let the group go on.
+    def protect(self, *, protected: bool) -> None:
+        """Keep this instance when the group gets smaller, or no longer."""
+        with aws_errors("Setting the scale-in protection"):
+            self._client.set_instance_protection(
+                AutoScalingGroupName=self._group,
+                InstanceIds=[self._instance_id()],
+                ProtectedFromScaleIn=protected,
+            )
 
-        Raises:
-            StoreUnavailableError: auto scaling did not answer, or no such action is waiting.
-        """
+    def beat(self, hook: str) -> None:
+        """The action that waits for this instance gets its whole time once more."""
+        with aws_errors("Keeping the lifecycle action waiting"):
+            self._client.record_lifecycle_action_heartbeat(
+                AutoScalingGroupName=self._group, LifecycleHookName=hook, InstanceId=self._instance_id()
+            )
+
+    def complete(self, hook: str) -> None:
+        """Let the group go on."""
         with aws_errors("Completing the lifecycle action"):
             self._client.complete_lifecycle_action(
                 AutoScalingGroupName=self._group,
-                LifecycleHookName=self._hook,
-                InstanceId=instance_id,
+                LifecycleHookName=hook,
+                InstanceId=self._instance_id(),
                 LifecycleActionResult="CONTINUE",
             )

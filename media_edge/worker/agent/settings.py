@@ -8,10 +8,11 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livedub.settings import explain
+from livedub.supervision.shared_settings_store import SharedSources
 
 
 class AgentSettings(BaseSettings):
@@ -77,11 +78,43 @@ class AgentSettings(BaseSettings):
     imds_poll_s: float = Field(default=5.0, ge=0.1, le=60, description="How often the metadata is looked at.")
     lifecycle_group: str = Field(
         default="",
-        description="Auto-scaling group of this host; with AGENT_LIFECYCLE_HOOK, told when it is drained.",
+        description="Auto-scaling group of this host, which then is protected from scale-in while it has streams; needs "
+        "AGENT_IMDS_URL.",
     )
     lifecycle_hook: str = Field(
-        default="", description="Lifecycle hook that waits for this host to be drained."
+        default="",
+        description="Lifecycle hook that waits for this host to be drained; it is sent heartbeats meanwhile.",
     )
+    lifecycle_launch_hook: str = Field(
+        default="",
+        description="Lifecycle hook that waits until this host takes streams; empty where the group counts it at once.",
+    )
+    lifecycle_beat_s: float = Field(
+        default=60.0,
+        ge=0.1,
+        le=3_600,
+        description="How often the hook that waits for the drain is sent a heartbeat; well below its time.",
+    )
+    load_namespace: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._/#:-]{0,255}$",
+        description="CloudWatch namespace of SlotsFree, SlotsUsed and HostIdle, which the fleet is scaled by; empty reports "
+        "nothing.",
+    )
+    load_report_s: float = Field(
+        default=60.0, ge=0.1, le=3_600, description="How often the load is reported."
+    )
+    shared_parameters: str = Field(
+        default="",
+        description="Paths of SSM parameters, separated by commas, whose STS_* and TTS_MEDIA_CACHE_* workers get, also "
+        "while they run; they win over the environment.",
+    )
+    shared_secrets: str = Field(
+        default="",
+        description="Secrets of Secrets Manager, separated by commas, JSON objects with further ones: STS_API_KEY, "
+        "MEDIA_UPLOAD_TOKEN.",
+    )
+    shared_poll_s: float = Field(default=30.0, ge=0.1, le=3_600, description="How often those are looked at.")
     metrics_host: str = Field(default="127.0.0.1", description="Address of the Prometheus endpoint.")
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="Port of the Prometheus endpoint; 0 switches it off."
@@ -92,6 +125,25 @@ class AgentSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Lowest level that is logged."
     )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> AgentSettings:
+        if (self.lifecycle_hook or self.lifecycle_launch_hook) and not self.lifecycle_group:
+            raise ValueError("AGENT_LIFECYCLE_GROUP is empty, but a hook of it is named: name the group")
+        if self.lifecycle_group and not self.imds_url:
+            raise ValueError(
+                "AGENT_IMDS_URL is empty, but AGENT_LIFECYCLE_GROUP is not: set http://169.254.169.254"
+            )
+        return self
+
+    @property
+    def shared_sources(self) -> SharedSources:
+        """Where shared settings lie.
+
+        Raises:
+            ConfigurationError: an entry is no path, or no name.
+        """
+        return SharedSources.listed(self.shared_parameters, self.shared_secrets)
 
     @property
     def name(self) -> str:

@@ -109,6 +109,11 @@ class StreamRun:
         elif record.settings_revision != self._revision:
             self._follow_settings(record)
 
+    def hand_over(self, services: Mapping[str, str]) -> None:
+        """Tell the worker what has become of the services it uses."""
+        if self._worker is not None:
+            self._worker.send({"command": "services", "services": dict(services)})
+
     def drain(self, order: DrainOrder) -> None:
         """Let the worker play out and end; the first order counts."""
         if self._drain is not None:
@@ -144,7 +149,9 @@ class StreamRun:
             return WorkReport(outcome="crashed", detail=str(error)[:2_000])
         self._worker = worker
         worker.listen(partial(self._hear, started_s=started_s))
-        worker.send({"settings": settings, "timeline": binding.record.timeline})
+        # Read now: while the worker was awaited, a change had nobody to go to.
+        services = dict(self._tools.shared())
+        worker.send({"settings": settings, "timeline": binding.record.timeline, "services": services})
         self._grant()
         if self._drain is not None:
             worker.send({"command": "drain"})

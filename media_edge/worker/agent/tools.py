@@ -27,6 +27,11 @@ def around(seconds: float) -> float:
     return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
 
 
+def nothing_shared() -> Mapping[str, str]:
+    """Where the host's environment has everything."""
+    return {}
+
+
 def to_nobody(_event: Mapping[str, Any]) -> None:
     """Where nobody listens."""
 
@@ -42,6 +47,7 @@ class Tools:
         start_timeout_s: how long a worker may load.
         drain_timeout_s: how long a worker may play out.
         library: keeps what streams leave behind; None where nobody wants it.
+        shared: settings from outside the host as they stand, by variable.
         tell: hears what becomes of each stream and every line of its worker, for whoever started the agent.
         now_ms: the wall clock.
         jitter: varies a period.
@@ -60,6 +66,7 @@ class Tools:
     drain_timeout_s: float = 90.0
     events_dir: Path | None = None
     library: LiveLibrary | None = None
+    shared: Callable[[], Mapping[str, str]] = nothing_shared
     tell: Callable[[Mapping[str, Any]], None] = to_nobody
     now_ms: Callable[[], int] = unix_ms
     jitter: Callable[[float], float] = around

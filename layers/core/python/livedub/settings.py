@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -29,6 +29,18 @@ def variables(settings: type[BaseSettings]) -> Iterator[Variable]:
     prefix = str(settings.model_config.get("env_prefix", ""))
     for field_name, field in settings.model_fields.items():
         yield Variable(_name(prefix, field_name, field), _written(field), field.description or "")
+
+
+def fields_of(settings: type[BaseSettings], values: Mapping[str, str]) -> dict[str, str]:
+    """Those of `values`, by variable, that `settings` reads: by field, under whichever name it listens to."""
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    found: dict[str, str] = {}
+    for field_name, field in settings.model_fields.items():
+        for name in _names(prefix, field_name, field):
+            if name in values:
+                found[field_name] = values[name]
+                break
+    return found
 
 
 def render_env_example(groups: Sequence[tuple[str, type[BaseSettings]]]) -> str:
@@ -69,12 +81,16 @@ def explain(error: ValidationError, settings: type[BaseSettings]) -> Configurati
 
 
 def _name(prefix: str, field_name: str, field: FieldInfo) -> str:
+    return _names(prefix, field_name, field)[0]
+
+
+def _names(prefix: str, field_name: str, field: FieldInfo) -> list[str]:
     alias = field.validation_alias
     if isinstance(alias, AliasChoices):
-        return str(alias.choices[0]).upper()
+        return [str(choice).upper() for choice in alias.choices]
     if isinstance(alias, str):
-        return alias.upper()
-    return f"{prefix}{field_name}".upper()
+        return [alias.upper()]
+    return [f"{prefix}{field_name}".upper()]
 
 
 def _written(field: FieldInfo) -> str:

@@ -244,3 +244,44 @@ async def test_it_works_over_the_wire():
         await policy.aclose()
     assert found is not None
     assert len(found) == len(speech())
+
+
+async def test_another_store_is_asked_and_the_one_before_closed_when_nothing_uses_it():
+    release = asyncio.Event()
+    before, after = MemoryStore(hang=release), MemoryStore()
+    policy = CachePolicy(before, PATIENT)
+    asked = asyncio.create_task(policy.lookup(LINE))
+    while not before.reads:  # noqa: ASYNC110 - nothing announces it
+        await asyncio.sleep(0)
+    policy.replace_store(after)
+    assert await policy.lookup(SpokenLine("Adios", "es/a", "m")) is None
+    assert (after.reads, before.closed) == (1, 0)
+    release.set()
+    assert await asked is None
+    await asyncio.wait_for(asyncio.gather(*policy._retiring), 10)
+    assert (before.closed, after.closed) == (1, 0)
+    await policy.aclose()
+    assert after.closed == 1
+
+
+async def test_a_store_that_replaces_a_failing_one_is_asked_at_once():
+    failing = MemoryStore(failure=MediaCacheUnavailableError("untrusted"))
+    policy = CachePolicy(failing, PATIENT)
+    for _ in range(LOOKUP_BREAKER.failures_to_open + 1):
+        assert await policy.lookup(LINE) is None
+    assert policy.counts.skipped == 1
+    healthy = MemoryStore()
+    policy.replace_store(healthy)
+    await policy.lookup(LINE)
+    assert healthy.reads == 1
+    await policy.aclose()
+
+
+async def test_closing_closes_the_stores_before_too():
+    before, after = MemoryStore(hang=asyncio.Event()), MemoryStore()
+    policy = CachePolicy(before, PolicyConfig(lookup_ms=1))
+    await policy.lookup(LINE)
+    policy.replace_store(after)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(policy.aclose(), 10)
+    assert (before.closed, after.closed) == (1, 1)

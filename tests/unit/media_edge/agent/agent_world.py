@@ -227,6 +227,7 @@ class World:
         self.kicker = Kicker()
         self.pool = Pool()
         self.metrics = AgentMetrics()
+        self.shared: dict[str, str] = {}
         self.tools = Tools(
             agent_id=AGENT,
             store=self.store,
@@ -237,6 +238,7 @@ class World:
             metrics=self.metrics,
             policy=POLICY,
             drain_timeout_s=drain_timeout_s,
+            shared=lambda: self.shared,
             now_ms=now_ms,
             jitter=lambda seconds: seconds,
         )

@@ -18,7 +18,8 @@ from livedub.supervision.contract import WorkClaim
 from livedub.supervision.store_errors import StoreUnavailableError
 from media_edge.worker.agent.calls import DetachedCalls
 from media_edge.worker.agent.imds_client import InstanceMetadata
-from media_edge.worker.agent.lifecycle_client import LifecycleHook
+from media_edge.worker.agent.lifecycle_client import ScalingGroup
+from media_edge.worker.agent.load_client import HostLoad, LoadMetrics
 from media_edge.worker.agent.media_kick_client import RelayKicker
 from media_edge.worker.agent.ports import TokenRefusedError
 from media_edge.worker.agent.task_token_client import StepFunctionsTokens
@@ -230,19 +231,72 @@ async def test_metadata_that_does_not_answer_is_asked_again(
         metadata.close()
 
 
-def test_the_lifecycle_action_is_completed():
-    class Client:
-        def __init__(self) -> None:
-            self.said: dict[str, str] = {}
+@mock_aws
+def test_the_group_keeps_the_instance_that_says_so():
+    client = boto3.client("autoscaling")
+    instance_id = scaled_instance(client)
+    group = ScalingGroup("workers", lambda: instance_id, client)
+    for protected in (True, False):
+        group.protect(protected=protected)
+        (instance,) = client.describe_auto_scaling_instances()["AutoScalingInstances"]
+        assert instance["ProtectedFromScaleIn"] is protected
 
-        def complete_lifecycle_action(self, **said: str) -> None:
-            self.said = said
 
-    client = Client()
-    LifecycleHook("group", "hook", client).complete("i-1")
-    assert client.said == {
-        "AutoScalingGroupName": "group",
-        "LifecycleHookName": "hook",
-        "InstanceId": "i-1",
-        "LifecycleActionResult": "CONTINUE",
-    }
+def scaled_instance(client: Any) -> str:
+    """A group of one, and the id of that one."""
+    client.create_launch_configuration(
+        LaunchConfigurationName="worker", ImageId="ami-12c6146b", InstanceType="c6i.large"
+    )
+    client.create_auto_scaling_group(
+        AutoScalingGroupName="workers",
+        LaunchConfigurationName="worker",
+        MinSize=1,
+        MaxSize=1,
+        AvailabilityZones=["us-east-1a"],
+    )
+    (instance,) = client.describe_auto_scaling_instances()["AutoScalingInstances"]
+    return instance["InstanceId"]
+
+
+class _Said:
+    """An auto-scaling client that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, dict[str, str]]] = []
+
+    def complete_lifecycle_action(self, **said: str) -> None:
+        self.said.append(("complete", said))
+
+    def record_lifecycle_action_heartbeat(self, **said: str) -> None:
+        self.said.append(("beat", said))
+
+
+def test_lifecycle_actions_are_kept_waiting_and_completed():
+    # The local AWS has neither call.
+    client = _Said()
+    group = ScalingGroup("workers", lambda: "i-1", client)
+    group.beat("drain")
+    group.complete("drain")
+    hook = {"AutoScalingGroupName": "workers", "LifecycleHookName": "drain", "InstanceId": "i-1"}
+    assert client.said == [("beat", hook), ("complete", {**hook, "LifecycleActionResult": "CONTINUE"})]
+
+
+@mock_aws
+def test_the_load_is_a_metric_without_dimensions():
+    client = boto3.client("cloudwatch")
+    LoadMetrics("livedub/test", client).put(HostLoad(slots=4, used=1, draining=False))
+    found = client.list_metrics(Namespace="livedub/test")["Metrics"]
+    assert {metric["MetricName"] for metric in found} == {"SlotsFree", "SlotsUsed", "HostIdle"}
+    assert all(metric["Dimensions"] == [] for metric in found)
+
+
+@pytest.mark.parametrize(
+    ("load", "free", "idle"),
+    [
+        (HostLoad(4, 0, draining=False), 4, True),
+        (HostLoad(4, 3, draining=False), 1, False),
+        (HostLoad(4, 0, draining=True), 0, False),
+    ],
+)
+def test_a_draining_host_has_nothing_to_give(load: HostLoad, free: int, idle: bool):
+    assert (load.free, load.idle) == (free, idle)

@@ -55,6 +55,24 @@ def test_hot_settings_reach_the_worker():
     run_virtual(main())
 
 
+def test_a_worker_is_told_its_services_at_first_and_whenever_they_change():
+    async def main() -> None:
+        world = World()
+        world.shared = {"STS_SERVICE_URL": "runpod://one"}
+        world.publish()
+        async with world.running():
+            worker = await world.started()
+            assert worker.lines[0]["services"] == {"STS_SERVICE_URL": "runpod://one"}
+            world.agent.hand_over({"STS_SERVICE_URL": "runpod://two"})
+            assert worker.lines[1:] == [
+                {"command": "services", "services": {"STS_SERVICE_URL": "runpod://two"}}
+            ]
+            await asyncio.sleep(30)
+            assert worker.alive
+
+    run_virtual(main())
+
+
 def test_settings_that_need_a_restart_end_the_worker_for_another_one():
     async def main() -> None:
         world = World()

@@ -68,3 +68,46 @@ def test_the_counts_are_in_the_worker_s_metrics():
     metrics = WorkerMetrics()
     metrics.watch_media_cache(lambda: {"hits": 2, "misses": 1})
     assert metrics.registry.get_sample_value("worker_media_cache_total", {"outcome": "hits"}) == 2
+
+
+async def test_it_follows_to_another_cache_without_a_restart(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    async with running(FakeCache()) as one, running(FakeCache()) as other:
+        link = CacheLink(MediaCacheSettings(base_url=one.url, deadline_ms=30_000))
+        link.start()
+        assert link._task is not None
+        await asyncio.wait_for(link._task, BOUND_S)
+        link.follow(MediaCacheSettings(base_url=one.url, deadline_ms=30_000))
+        assert link._following is None
+        link.follow(MediaCacheSettings(base_url=other.url, deadline_ms=30_000))
+        assert link._following is not None
+        await asyncio.wait_for(link._following, BOUND_S)
+        assert len(one.received) == len(other.received) == 1
+        await link.aclose()
+
+
+async def test_settings_that_cannot_be_used_leave_all_as_it_is(caplog: pytest.LogCaptureFixture):
+    async with running(FakeCache()) as cache:
+        good = MediaCacheSettings(base_url=cache.url, deadline_ms=30_000)
+        link = CacheLink(good)
+        for bad in (
+            MediaCacheSettings(),
+            MediaCacheSettings(base_url="https://127.0.0.1:1", ca_bundle="no bundle"),
+        ):
+            link.follow(bad)
+            assert link._following is not None
+            await asyncio.wait_for(link._following, BOUND_S)
+        assert link.policy is not None
+        await link.policy.warm_up()
+        assert len(cache.received) == 1
+        await link.aclose()
+    assert caplog.text.count("are refused, the old ones stay") == 2
+
+
+async def test_a_cache_where_there_was_none_is_the_next_workers(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    link = CacheLink(None)
+    link.follow(MediaCacheSettings(base_url="https://10.0.1.30:8443"))
+    assert link.policy is None
+    assert "the next worker asks it" in caplog.text
+    await link.aclose()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -69,14 +72,14 @@ class MediaCacheSettings(BaseSettings):
         return ",".join(cache_addresses(value))
 
     @classmethod
-    def load(cls) -> MediaCacheSettings:
-        """The settings in the environment.
+    def load(cls, given: Mapping[str, Any] = MappingProxyType({})) -> MediaCacheSettings:
+        """The settings in the environment; `given`, by field name, wins.
 
         Raises:
             ConfigurationError: a variable is malformed.
         """
         try:
-            return cls()
+            return cls(**given)
         except ValidationError as error:
             raise explain(error, cls) from None
 

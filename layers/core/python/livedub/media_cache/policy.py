@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from livedub.audio.pcm import Samples
 from livedub.errors import InvalidInputError, LivedubError
@@ -152,6 +152,7 @@ class CachePolicy:
         self._sights = _Sights(remembered)
         self._reading: set[asyncio.Task[Samples | None]] = set()
         self._writing: dict[str, asyncio.Task[None]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self.counts = PolicyCounts()
 
     @property
@@ -173,6 +174,15 @@ class CachePolicy:
         else:
             logger.info("the media cache answers")
 
+    def replace_store(self, store: SpeechStore) -> None:
+        """From now on ask `store`, of which nothing bad is known yet; the one before is closed when it is not used any more."""
+        before, self._store = self._store, store
+        self._breaker = CircuitBreaker(LOOKUP_BREAKER)
+        using = {*self._reading, *self._writing.values()}
+        task = asyncio.create_task(_retire(before, using), name="close the media cache before")
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
     async def lookup(self, line: SpokenLine) -> Samples | None:
         """The line's speech at natural speed, mono at `READ_RATE_HZ`; None where it is not to be had in time.
 
@@ -182,7 +192,8 @@ class CachePolicy:
         if not key:
             return None
         self._sights.see(key)
-        ticket = self._breaker.admit(self._clock_ns()) if len(self._reading) < _MOST_LOOKUPS else None
+        breaker = self._breaker
+        ticket = breaker.admit(self._clock_ns()) if len(self._reading) < _MOST_LOOKUPS else None
         if ticket is None:
             self.counts.skipped += 1
             return None
@@ -195,7 +206,7 @@ class CachePolicy:
             await asyncio.wait({task}, timeout=self._config.lookup_ms / 1_000)
             samples, outcome = self._judged(task)
         finally:
-            self._breaker.settle(ticket, outcome, self._clock_ns())
+            breaker.settle(ticket, outcome, self._clock_ns())
             self._tell_of_breaker()
         return samples
 
@@ -233,6 +244,7 @@ class CachePolicy:
             task.cancel()
         if self._writing:
             await asyncio.wait(set(self._writing.values()), timeout=_CLOSING_S)
+        tasks |= self._retiring
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -279,6 +291,7 @@ class CachePolicy:
         return decode_variant(body, READ_VARIANT) if body else None
 
     async def _write(self, line: SpokenLine, samples: Samples, sample_rate_hz: int) -> None:
+        store = self._store
         try:
             for variant in self._config.variants:
                 body = await asyncio.to_thread(encode_variant, samples, sample_rate_hz, variant)
@@ -291,7 +304,7 @@ class CachePolicy:
                     variant=AudioVariant.of(variant, len(body)),
                     ttl_s=self._config.ttl_s,
                 )
-                await self._store.put(metadata, body)
+                await store.put(metadata, body)
         except (LivedubError, ValueError) as error:  # pydantic's errors are ValueErrors
             self.counts.store_failed += 1
             logger.warning("speech was not stored in the media cache: %s", error)
@@ -300,6 +313,14 @@ class CachePolicy:
             logger.exception("storing speech in the media cache failed")
         else:
             self.counts.stored += 1
+
+
+async def _retire(store: SpeechStore, using: set[asyncio.Task[Any]]) -> None:
+    try:
+        if using:
+            await asyncio.wait(using)
+    finally:
+        await store.aclose()
 
 
 def _forget_failure(task: asyncio.Task[Samples | None]) -> None:
