@@ -1,1 +1,1 @@
-"""RunPod's serverless queue on this machine: its client API and its worker API, for the real SDK on both sides."""
+"""RunPod on this machine: its account API, its client API and its worker API, for the real SDK on both sides."""

@@ -297,6 +297,14 @@ class Board:
             },
         }
 
+    def worker_states(self) -> dict[str, str]:
+        """What each worker does, in the account API's words."""
+        return {
+            worker.worker_id: "UNHEALTHY" if worker.unhealthy else "RUNNING" if worker.jobs else "IDLE"
+            for worker in self._workers.values()
+            if not worker.stopped
+        }
+
     def _holds(self, worker_id: str, job: Job) -> bool:
         return job.status is JobStatus.IN_PROGRESS and job.worker_id == worker_id
 

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -17,6 +17,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from livedub.errors import ConfigurationError
+from local.runpod.account import Account
+from local.runpod.account_api import account_routes
 from local.runpod.client_api import client_routes
 from local.runpod.endpoint import Endpoint
 from local.runpod.limits import Limits
@@ -45,7 +47,7 @@ class EmulatorOptions:
 class _Server(uvicorn.Server):
     """Ends every long poll on a signal: else the drain would wait for each of them."""
 
-    def __init__(self, config: uvicorn.Config, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, config: uvicorn.Config, endpoints: Mapping[str, Endpoint]) -> None:
         super().__init__(config)
         self._endpoints = endpoints
         self._loop = asyncio.get_running_loop()
@@ -55,13 +57,25 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._close)
 
     def _close(self) -> None:
-        for endpoint in self._endpoints:
+        for endpoint in self._endpoints.values():
             endpoint.close()
 
 
-def create_app(endpoints: Mapping[str, Endpoint], key: str = "") -> Starlette:
-    """Both APIs of these endpoints."""
-    return Starlette(routes=[*client_routes(endpoints, key), *worker_routes(endpoints, key)])
+def create_app(
+    endpoints: MutableMapping[str, Endpoint],
+    key: str = "",
+    *,
+    new_endpoint: Callable[[], Endpoint] | None = None,
+) -> Starlette:
+    """Both APIs of these endpoints, and the account's, which adds to them and takes away what it has added."""
+    account = Account(endpoints, new_endpoint or (lambda: Endpoint(Limits())))
+    return Starlette(
+        routes=[
+            *account_routes(account, key),
+            *client_routes(endpoints, key),
+            *worker_routes(endpoints, key),
+        ]
+    )
 
 
 def serve(options: EmulatorOptions) -> None:
@@ -78,7 +92,7 @@ def serve(options: EmulatorOptions) -> None:
 async def _serve(options: EmulatorOptions, listener: socket.socket) -> None:
     endpoints = {name: Endpoint(options.limits) for name in options.endpoints}
     config = uvicorn.Config(
-        create_app(endpoints, options.key),
+        create_app(endpoints, options.key, new_endpoint=lambda: Endpoint(options.limits)),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -87,7 +101,7 @@ async def _serve(options: EmulatorOptions, listener: socket.socket) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
     )
-    server = _Server(config, list(endpoints.values()))
+    server = _Server(config, endpoints)
     # uvicorn takes these only once it serves, and raises them again at the end for whoever had them before.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)

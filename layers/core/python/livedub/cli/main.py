@@ -13,6 +13,7 @@ from livedub.cli.invoke import invoke
 from livedub.cli.library import library
 from livedub.cli.media import media
 from livedub.cli.models import models
+from livedub.cli.runpod import runpod
 from livedub.cli.streams import streams
 from livedub.cli.sts import sts
 from livedub.cli.up import up
@@ -34,6 +35,7 @@ app.add_typer(streams, name="streams")
 app.add_typer(models, name="models")
 app.add_typer(media, name="media")
 app.add_typer(library, name="library")
+app.add_typer(runpod, name="runpod")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag
