@@ -19,6 +19,10 @@ OF_OTHER_STACKS = {
     "media_job_run",
     "media_job_end",
     "media_job_sweep",
+    "check_tls",
+    "publish_tls_bundle",
+    "settle_tls_stores",
+    "start_tls_rotation",
 }
 """Functions of other stacks than the control plane's."""
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))

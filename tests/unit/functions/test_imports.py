@@ -39,6 +39,7 @@ def test_there_is_a_handler_for_every_function_of_the_state_machine_and_the_api(
     assert FUNCTIONS == [
         "acquire_lease",
         "authorize_media",
+        "check_tls",
         "classify_outcome",
         "execution_watch",
         "library_api",
@@ -49,7 +50,10 @@ def test_there_is_a_handler_for_every_function_of_the_state_machine_and_the_api(
         "media_job_sweep",
         "on_publish",
         "on_unpublish",
+        "publish_tls_bundle",
         "reconcile_streams",
         "release_lease",
+        "settle_tls_stores",
+        "start_tls_rotation",
         "stream_api",
     ]

@@ -122,6 +122,9 @@ class Rig:
     def set_key(self, material: TlsMaterial) -> None:
         self.variables["MEDIA_TLS_PRIVKEY_B64"] = b64(material.privkey_pem)
 
+    def unset_both(self) -> None:
+        del self.variables["MEDIA_TLS_FULLCHAIN_B64"], self.variables["MEDIA_TLS_PRIVKEY_B64"]
+
     def set_both(self, material: TlsMaterial) -> None:
         self.set_chain(material)
         self.set_key(material)
@@ -220,6 +223,58 @@ class TestRollBack:
         rig.host.refuses = lambda _: True
         with pytest.raises(RotationError, match="no pair from before"):
             rig.rotation.rotate()
+
+
+class TestGoingBack:
+    def test_where_the_variables_are_empty_again_the_pair_before_them_is_served(
+        self, rig: Rig, new: TlsMaterial
+    ):
+        rig.set_both(new)
+        rig.rotation.rotate()
+        rig.unset_both()
+        assert rig.rotation.back() == Rotated(sha(new), sha(rig.first))
+        assert rig.host.served() == sha(rig.first)
+        assert rig.rotation.back() == Rotated(sha(rig.first), sha(rig.first))
+
+    def test_where_they_hold_a_pair_it_is_served(self, rig: Rig, new: TlsMaterial):
+        good = self_signed([IP])
+        for pair in (good, new, good):
+            rig.set_both(pair)
+            served = (rig.rotation.back() if pair is good else rig.rotation.rotate()).new
+            assert served == rig.host.served() == sha(pair)
+
+    def test_a_pair_that_nobody_gave_stays(self, rig: Rig, new: TlsMaterial):
+        write_material(rig.folder / "tls", new)
+        assert rig.rotation.back().new == sha(new) == rig.host.served()
+
+    def test_a_change_that_never_was_served_is_no_change(self, rig: Rig, new: TlsMaterial):
+        rig.set_both(new)
+        rig.host.refuses = lambda material: sha(material) == sha(new)
+        with pytest.raises(RotationError):
+            rig.rotation.rotate()
+        rig.unset_both()
+        assert rig.rotation.back().new == sha(rig.first)
+
+    def test_a_pair_that_was_given_at_the_start_can_go_back_to_none(self, rig: Rig, new: TlsMaterial):
+        shutil.rmtree(rig.folder / "tls")
+        rig.set_both(new)
+        init_tls(rig.load())
+        rig.unset_both()
+        with pytest.raises(RotationError, match="no pair from before"):
+            rig.rotation.back()
+        assert sha(new) == fingerprint((rig.folder / "tls" / "fullchain.pem").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("chain", "key", "given"), [(0, 0, False), (1, 0, False), (0, 1, False), (1, 1, True)]
+)
+def test_a_pair_is_given_where_both_variables_are_there(
+    rig: Rig, new: TlsMaterial, chain: int, key: int, given: bool
+):
+    for wanted, write in ((chain, rig.set_chain), (key, rig.set_key)):
+        if wanted:
+            write(new)
+    assert rig.rotation.given() is given
 
 
 class TestWaiting:

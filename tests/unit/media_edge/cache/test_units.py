@@ -110,7 +110,7 @@ def test_a_certificate_is_renewed_well_before_its_end_and_only_where_consumers_n
     assert LEAF_DAYS >= 3 * 7
     found = directives("livedub-media-renew.service")
     assert found["ExecCondition"] == ["""/bin/sh -c '[ "$$MEDIA_TLS_PRIVATE_CA" = true ]'"""]
-    assert found["ExecStart"][0].endswith("media rotate --renew")
+    assert found["ExecStart"][0].endswith("media rotate --renew --unless-given")
     own, caddy = environment("livedub-media-renew.service"), environment("livedub-media-caddy.service")
     for name in ("MEDIA_TLS_CERT_HOST_PATH", "MEDIA_CADDY_ADMIN_SOCKET"):
         assert own[name] == caddy[name]

@@ -80,6 +80,20 @@ def rotate(
         bool,
         typer.Option("--drop-old", help="Only take what vouched for the old one out of consumers' bundles."),
     ] = False,
+    back: Annotated[
+        bool,
+        typer.Option(
+            "--back",
+            help="Undo a change: serve what the variables hold, or, where they are empty again, the pair before them.",
+        ),
+    ] = False,
+    unless_given: Annotated[
+        bool,
+        typer.Option(
+            "--unless-given",
+            help="With --renew: do nothing where the variables hold a pair. For the weekly timer.",
+        ),
+    ] = False,
     wait: Annotated[
         float,
         typer.Option(
@@ -95,6 +109,12 @@ def rotate(
     if drop_old:
         for name in rotation.drop_old():
             typer.echo(f"{name}: what vouched for the old certificate is out")
+        return
+    if unless_given and rotation.given():
+        typer.echo("the variables hold a pair: nothing is made here")
+        return
+    if back:
+        _report(rotation.back(), prepared=False)
         return
     rotated = rotation.prepare(renewal) if prepare else rotation.rotate(renewal, wait_s=wait)
     _report(rotated, prepared=prepare)

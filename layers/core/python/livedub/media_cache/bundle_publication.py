@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from typing import Protocol
 
@@ -40,15 +41,60 @@ def trust(
     """
     wanted = _roots(add)
     unwanted = set(_roots([drop])) - set(wanted) if drop is not None else set[bytes]()
+    return _publish(parameters, prefix, lambda value: _changed(value, wanted, unwanted))
+
+
+def trusting(value: str, add: TlsMaterial) -> str:
+    """`value`, a consumer's bundle, as `trust` leaves it."""
+    return _changed(value, _roots([add]), set())
+
+
+def distrust(parameters: BundleParameters, prefix: str, fingerprints: Iterable[str]) -> list[str]:
+    """Take the certificates with these sha256 out of every consumer's bundle; the parameters that were changed.
+
+    A bundle that would be empty stays as it is: an empty one trusts the machine's own authorities.
+
+    Raises:
+        StoreUnavailableError: the parameters cannot be read or written.
+    """
+    gone = set(fingerprints)
+
+    def without(value: str) -> str:
+        unwanted = {der for der in _held(value) if hashlib.sha256(der).hexdigest() in gone}
+        return _changed(value, {}, unwanted) or value
+
+    return _publish(parameters, prefix, without)
+
+
+def certificates_of(values: Iterable[str]) -> list[x509.Certificate]:
+    """Every certificate in bundles, each once; none of what nobody can read, and none that has expired."""
+    ders = {der: None for value in values for der in _held(value)}
+    return [x509.load_der_x509_certificate(der) for der in ders]
+
+
+def vouching_for(material: TlsMaterial) -> list[str]:
+    """sha256 of what consumers must trust to trust `material`; none where a public authority is meant."""
+    return sorted(hashlib.sha256(der).hexdigest() for der in _roots([material]))
+
+
+def _publish(parameters: BundleParameters, prefix: str, change: Callable[[str], str]) -> list[str]:
     changed: list[str] = []
     for name, value in parameters.bundles(prefix).items():
-        held = _held(value)
-        kept = {der: pem for der, pem in held.items() if der not in unwanted}
-        fresh = {**wanted, **kept}
-        if set(fresh) != set(held):
-            parameters.publish_bundle(name, base64.b64encode(b"".join(fresh.values())).decode("ascii"))
+        fresh = change(value)
+        if fresh != value:
+            parameters.publish_bundle(name, fresh)
             changed.append(name)
     return changed
+
+
+def _changed(value: str, wanted: dict[bytes, bytes], unwanted: set[bytes]) -> str:
+    """The bundle with `wanted` and without `unwanted`; the same text where that is what it holds already."""
+    held = _held(value)
+    kept = {der: pem for der, pem in held.items() if der not in unwanted}
+    fresh = {**wanted, **kept}
+    if set(fresh) == set(held):
+        return value
+    return base64.b64encode(b"".join(fresh.values())).decode("ascii")
 
 
 def _held(value: str) -> dict[bytes, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from livedub.errors import ConfigurationError
@@ -46,6 +47,17 @@ class ParameterStore:
             answer = self._ssm.get_parameters(Names=names, WithDecryption=True)
         found = {str(item["Name"]): str(item["Value"]) for item in answer["Parameters"]}
         return {name: found.get(name, "") for name in names}
+
+    def bundles_changed_at(self, prefix: str) -> datetime | None:
+        """When one of the consumers' bundles was changed last; None where there is none.
+
+        Raises:
+            StoreUnavailableError: AWS did not answer, or refuses.
+        """
+        with aws_errors("Reading the consumers' bundles"):
+            answer = self._ssm.get_parameters(Names=bundle_parameters(prefix), WithDecryption=True)
+        moments: list[datetime] = [item["LastModifiedDate"] for item in answer["Parameters"]]
+        return max(moments, default=None)
 
     def publish_bundle(self, name: str, value: str) -> None:
         """Set one consumer's parameter.

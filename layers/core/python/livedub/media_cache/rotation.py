@@ -37,6 +37,8 @@ from livedub.media_cache.tls_sources import (
     choose,
     from_variables,
     made_here,
+    was_given,
+    write_choice,
 )
 
 _SERVED_WITHIN_S = 5.0
@@ -112,6 +114,15 @@ class Rotation:
         self._monotonic = monotonic
         self._sleep = sleep
 
+    def given(self) -> bool:
+        """Whether the variables hold a pair, whatever it is worth: then none is to be made here.
+
+        Raises:
+            LivedubError: they cannot be read.
+        """
+        settings = self._load()
+        return bool(settings.tls_fullchain_b64 and settings.tls_privkey_b64.get_secret_value())
+
     def prepare(self, renewal: Renewal | None = None) -> Rotated:
         """Make or fetch the new pair and announce it, without serving it.
 
@@ -146,9 +157,33 @@ class Rotation:
             choice = self._choice(settings, renewal or Renewal(), keep=False)
             rotated = self._announced(settings, old, choice)
             if choice.source is not TlsSource.FILES and not _same(choice.material, old):
-                write_material(settings.tls_folder, choice.material)
+                write_choice(settings, choice)
             self._switch(settings, old, choice.material)
             self._settle(settings)
+            return rotated
+
+    def back(self) -> Rotated:
+        """Undo a change that was given: serve what the variables hold now, or without any the pair before theirs.
+
+        A pair that was never in the variables stays: nobody gave it, so nobody takes it back. May be called again.
+
+        Raises:
+            LivedubError: as `rotate`.
+        """
+        settings = self._load()
+        if from_variables(settings, []) is not None or not was_given(settings):
+            return self.rotate()
+        with material_lock(settings.tls_folder):
+            old, before = _present(settings), previous_material(settings.tls_folder)
+            if old is None or before is None:
+                raise RotationError(
+                    "there is no pair from before to go back to.",
+                    remedy="Give a pair in the variables, or livedub media rotate --renew.",
+                )
+            choice = TlsChoice(TlsSource.FILES, checked_files(before))
+            rotated = self._announced(settings, old, choice)
+            write_material(settings.tls_folder, choice.material)
+            self._switch(settings, old, choice.material)
             return rotated
 
     def drop_old(self) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ CLIENT_CA = "ca-for-clients.pem"
 _CLOCK_SLACK = timedelta(minutes=5)
 """A consumer's clock may be behind the host's."""
 _LIVE = ".live"
+_GIVEN = ".given"
 _PAIR = ".pair-"
 
 
@@ -217,6 +218,37 @@ def write_material(folder: Path, material: TlsMaterial) -> None:
             f"TLS material cannot be written to {folder}: {error.strerror or error}.",
             remedy="Give this user the right to write there (MEDIA_TLS_CERT_HOST_PATH), and space.",
         ) from error
+
+
+def note_given(folder: Path, material: TlsMaterial) -> None:
+    """Remember that `material` was given to the host, and not made by it.
+
+    Raises:
+        TlsMaterialError: the folder cannot be written.
+    """
+    try:
+        descriptor, staged = tempfile.mkstemp(prefix=f"{_GIVEN}-", dir=folder)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(fingerprint(material.fullchain_pem))
+            _give_away(folder, Path(staged))
+            Path(staged).replace(folder / _GIVEN)
+        except BaseException:
+            Path(staged).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise TlsMaterialError(
+            f"{folder} cannot be written: {error.strerror}.",
+            remedy="Give this user the right to write there.",
+        ) from error
+
+
+def given_before(folder: Path) -> str:
+    """sha256 of the certificate that was given last; empty where none was."""
+    try:
+        return (folder / _GIVEN).read_text().strip()
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager

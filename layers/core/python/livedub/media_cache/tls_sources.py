@@ -23,8 +23,10 @@ from livedub.media_cache.tls_material import (
     TlsMaterialError,
     check_pair,
     fingerprint,
+    given_before,
     issued,
     material_lock,
+    note_given,
     parse_chain,
     read_material,
     self_signed,
@@ -63,8 +65,25 @@ def init_tls(settings: MediaTlsSettings) -> TlsChoice:
         choice = choose(settings)
         # Files that are there may be another tool's links (an ACME client's): left as they are.
         if choice.source is not TlsSource.FILES and read_material(settings.tls_folder) != choice.material:
-            write_material(settings.tls_folder, choice.material)
+            write_choice(settings, choice)
         return choice
+
+
+def write_choice(settings: MediaTlsSettings, choice: TlsChoice) -> None:
+    """Make the choice the pair that Caddy reads, and note where a pair was given in the variables.
+
+    Raises:
+        TlsMaterialError: the folder cannot be written.
+    """
+    write_material(settings.tls_folder, choice.material)
+    if choice.source is TlsSource.VARIABLES:
+        note_given(settings.tls_folder, choice.material)
+
+
+def was_given(settings: MediaTlsSettings) -> bool:
+    """Whether the pair in the files was once given in the variables, and not made here or put there by hand."""
+    existing = read_material(settings.tls_folder)
+    return existing is not None and given_before(settings.tls_folder) == fingerprint(existing.fullchain_pem)
 
 
 def choose(settings: MediaTlsSettings) -> TlsChoice:

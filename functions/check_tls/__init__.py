@@ -1,0 +1,1 @@
+"""The function check_tls; see handler."""

@@ -1,0 +1,1 @@
+"""The function publish_tls_bundle; see handler."""

@@ -1,0 +1,1 @@
+"""The function settle_tls_stores; see handler."""

@@ -1,0 +1,1 @@
+"""The function start_tls_rotation; see handler."""
