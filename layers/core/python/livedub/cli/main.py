@@ -9,6 +9,7 @@ import typer
 from livedub import __version__
 from livedub.cli.demo import demo
 from livedub.cli.dub import dub
+from livedub.cli.hosts import hosts
 from livedub.cli.invoke import invoke
 from livedub.cli.library import library
 from livedub.cli.media import media
@@ -35,6 +36,7 @@ app.add_typer(streams, name="streams")
 app.add_typer(models, name="models")
 app.add_typer(media, name="media")
 app.add_typer(library, name="library")
+app.add_typer(hosts, name="hosts")
 app.add_typer(runpod, name="runpod")
 
 
