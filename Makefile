@@ -20,11 +20,11 @@ demo: setup ## dub a minute of live Spanish video into English and verify it (SE
 up: setup ## run media server, STS and worker until Ctrl-C; prints where to publish and watch
 	@.venv/bin/livedub up
 
-build: setup ## build the Lambda layers, and the media-cache host's packages, into build/
+build: setup ## build the Lambda layers and what hosts install into build/
 	@setup/build_layer.sh
 	@setup/build_layer.sh build/layers/library locks/library-functions.txt
 	@setup/build_layer.sh build/layers/media-cache locks/media-cache-functions.txt
-	@setup/build_media_cache_host.sh
+	@setup/build_hosts.sh
 
 deploy-local: setup ## cdk bootstrap and cdk deploy to a fresh AWS on this machine; keeps it running until Ctrl-C
 	@PATH="$$PWD/.venv/bin:$$PATH" setup/deploy_local.sh

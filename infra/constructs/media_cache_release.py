@@ -13,7 +13,7 @@ class HostSources:
     """Where it lies.
 
     Attributes:
-        packages: third-party packages, with Caddy in `bin`; setup/build_media_cache_host.sh.
+        packages: third-party packages, with Caddy in `bin`; setup/build_host_packages.sh.
         shared: the folder that holds `python/livedub`.
         cache: the package media_edge.cache, its units and its Caddyfile.
         install: the script that installs the three.
@@ -30,7 +30,7 @@ class HostSources:
             "PACKAGES": Archive(
                 self.packages,
                 needs="bin/caddy",
-                remedy="Run make build, or setup/build_media_cache_host.sh.",
+                remedy="Run make build.",
             ),
             "SHARED": Archive.of_sources(self.shared),
             "CACHE": Archive.of_sources(self.cache),

@@ -72,7 +72,7 @@ def loads(paths: list[Path], modules: list[str]) -> None:
 def test_a_host_gets_the_same_bytes_twice_and_can_run_on_them(tmp_path: Path):
     first, second = tmp_path / "one", tmp_path / "other-name"
     for target in (first, second):
-        build("build_media_cache_host.sh", str(target))
+        build("build_host_packages.sh", str(target), "locks/media-cache.txt", "caddy")
     assert listing(first) == listing(second)
     assert {path.name for path in (first / "bin").iterdir()} == {"caddy"}
     caddy = subprocess.run(
