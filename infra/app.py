@@ -1,20 +1,32 @@
-"""Synthesizes the control plane: `cdk synth -c environment=dev`, or this module by itself with the same context.
+"""Synthesizes livedub: `cdk synth -c environment=dev`, or this module by itself with the same context.
 
-Offline: no look-up, no network, nothing built. The same sources give the same template.
+One stack per part of an environment, in the order of `Stacks`. Offline: no look-up, no network, nothing built. The same
+sources give the same templates.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from infra.config import EnvironmentConfig
-from infra.stacks.control_plane import ControlPlaneStack, Sources
-from infra.synthesis import chosen_environment, given_context, run, synthesize
-
-ROOT = Path(__file__).resolve().parents[1]
+from infra.overrides import overridden
+from infra.sources import Sources
+from infra.stacks.control_plane import ControlPlaneStack
+from infra.stacks.media_cache import MediaCacheStack
+from infra.stacks.media_library import MediaLibraryStack
+from infra.stacks.network import NetworkStack
+from infra.stacks.state import StateStack
+from infra.synthesis import (
+    chosen_environment,
+    given_context,
+    run,
+    synthesize,
+    whole_environment_wanted,
+)
 
 CONTEXT = {
     # What the cdk command would switch on; here, so that synthesis without it gives the same assembly.
@@ -27,28 +39,65 @@ CONTEXT = {
 }
 
 
-def stack_name(environment: str) -> str:
-    """The one stack of an environment."""
-    return f"livedub-{environment}-control-plane"
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """The control plane and what it needs; streams can be supervised with these alone."""
+
+    app: cdk.App
+    network: NetworkStack
+    state: StateStack
+    control_plane: ControlPlaneStack
 
 
-def build_app(config: EnvironmentConfig, *, outdir: Path | None = None) -> tuple[cdk.App, ControlPlaneStack]:
-    """The app of one environment and its stack, not synthesized yet."""
+@dataclass(frozen=True, slots=True)
+class Stacks(ControlPlane):
+    """Every stack of an environment."""
+
+    media_cache: MediaCacheStack
+    media_library: MediaLibraryStack
+
+
+def build_control_plane(
+    config: EnvironmentConfig, *, outdir: Path | None = None, sources: Sources | None = None
+) -> ControlPlane:
+    """The app with what supervises streams and no host, not synthesized yet; of what is built it needs one layer."""
+    sources = sources or Sources.of_checkout()
     app = cdk.App(context=CONTEXT, analytics_reporting=False, outdir=str(outdir) if outdir else None)
-    sources = Sources(
-        functions=ROOT / "functions",
-        shared_layer=ROOT / "layers" / "core",
-        dependencies_layer=ROOT / "build" / "layers" / "dependencies",
-    )
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-    return app, ControlPlaneStack(app, stack_name(config.name), config=config, sources=sources)
+    network = NetworkStack(app, config=config)
+    state = StateStack(app, config=config, network=network)
+    control_plane = ControlPlaneStack(app, config=config, state=state, sources=sources)
+    return ControlPlane(app, network, state, control_plane)
+
+
+def build_app(
+    config: EnvironmentConfig, *, outdir: Path | None = None, sources: Sources | None = None
+) -> Stacks:
+    """The app of one whole environment, not synthesized yet.
+
+    Raises:
+        ConfigurationError: something that only whoever deploys can know is not in `config`.
+        MissingPrerequisiteError: something is not built.
+    """
+    sources = sources or Sources.of_checkout()
+    base = build_control_plane(config, outdir=outdir, sources=sources)
+    app, network, state = base.app, base.network, base.state
+    return Stacks(
+        app=app,
+        network=network,
+        state=state,
+        control_plane=base.control_plane,
+        media_cache=MediaCacheStack(app, config=config, network=network, state=state, sources=sources),
+        media_library=MediaLibraryStack(app, config=config, network=network, state=state, sources=sources),
+    )
 
 
 def main() -> None:
     """Synthesize the environment that the context names into CDK_OUTDIR (cdk.out without it)."""
-    config = chosen_environment(given_context(), "local, dev, staging or prod")
-    app, _ = build_app(config)
-    synthesize(app)
+    context = given_context()
+    config = overridden(chosen_environment(context), context)
+    build = build_app if whole_environment_wanted(context) else build_control_plane
+    synthesize(build(config).app)
 
 
 if __name__ == "__main__":

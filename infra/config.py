@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from aws_cdk.aws_logs import RetentionDays
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from livedub.settings import variables
 from livedub.supervision.policy import SupervisionPolicy
 
 EnvironmentName = Literal["local", "dev", "staging", "prod"]
+ENVIRONMENTS: tuple[EnvironmentName, ...] = get_args(EnvironmentName)
 
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 _ACCOUNT = re.compile(r"\d{12}")
@@ -26,7 +27,7 @@ _ACCOUNT = re.compile(r"\d{12}")
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentConfig:
-    """One environment of the control plane.
+    """One environment.
 
     Attributes:
         name: part of every fixed physical name, so that environments share an account without meeting.
@@ -140,6 +141,15 @@ def _environments() -> tuple[EnvironmentConfig, ...]:
             policy={"heartbeat_s": 6, "report_stale_s": 30, "unknown_streams": "accept"},
             log_retention=RetentionDays.ONE_DAY,
             stateful_resources_survive=False,
+            # All of it is this machine's loopback, so that addresses in parameters can be dialled as they are.
+            network=NetworkConfig(
+                cidr="127.20.0.0/16",
+                public=("127.20.100.0/24", "127.20.101.0/24"),
+                private=("127.20.16.0/20", "127.20.32.0/20"),
+                isolated=("127.20.1.0/24", "127.20.2.0/24"),
+            ),
+            # The local AWS starts no machine; of an image it wants the name alone.
+            media_cache=MediaCacheConfig(private_ip="127.20.1.30", image="ami-00000000000000000"),
         ),
         EnvironmentConfig(
             name="dev",

@@ -90,7 +90,8 @@ class MediaCacheConfig:
             machine, and whoever deploys decides when.
         volume_gb: for stored speech.
         san_dns: a name that its certificate is also for.
-        database_class: of the Postgres with the catalogue.
+        database_class: of the Postgres with the catalogues.
+        host: whether there is the machine. Off for one deployment while it is replaced: no two can have its address.
     """
 
     private_ip: str = "10.0.1.30"
@@ -100,6 +101,7 @@ class MediaCacheConfig:
     volume_gb: int = 40
     san_dns: str = ""
     database_class: str = "t4g.micro"
+    host: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""

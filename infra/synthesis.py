@@ -1,4 +1,4 @@
-"""What every app of this folder does around its stacks: read which environment is meant, synthesize, say what is wrong."""
+"""What the app does around its stacks: read which environment is meant, synthesize, say what is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 import aws_cdk as cdk
 from constructs import Node
 
-from infra.config import EnvironmentConfig, environment_config
+from infra.config import ENVIRONMENTS, EnvironmentConfig, environment_config
 from livedub.errors import ConfigurationError, InvalidInputError, LivedubError
 
 
@@ -28,16 +28,30 @@ def given_context() -> Node:
     return cdk.App(analytics_reporting=False).node
 
 
-def chosen_environment(context: Node, known: str) -> EnvironmentConfig:
-    """The environment of `-c environment=NAME`, where the cdk command is logged in to; `known` lists the names.
+def chosen_environment(context: Node) -> EnvironmentConfig:
+    """The environment of `-c environment=NAME`, where the cdk command is logged in to.
 
     Raises:
         ConfigurationError: none is chosen, or no such one.
     """
     name = context.try_get_context("environment")
     if not name:
-        raise ConfigurationError("no environment is chosen.", remedy=f"Add -c environment={known}.")
+        raise ConfigurationError(
+            "no environment is chosen.", remedy=f"Add -c environment={'|'.join(ENVIRONMENTS)}."
+        )
     return located(environment_config(str(name)), os.environ)
+
+
+def whole_environment_wanted(context: Node) -> bool:
+    """Whether `-c parts=` wants every stack, as it does by default, or the control plane and what it needs.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    parts = context.try_get_context("parts")
+    if parts not in {None, "all", "control-plane"}:
+        raise ConfigurationError(f"context parts is {parts!r}.", remedy="Give all or control-plane.")
+    return parts != "control-plane"
 
 
 def synthesize(app: cdk.App) -> None:

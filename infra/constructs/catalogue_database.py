@@ -1,11 +1,11 @@
-"""The Postgres with the catalogue of the media cache."""
+"""The Postgres with the catalogues of media cache and media library."""
 
 # jsii's generated classes do not match its generated interfaces: parameter names differ.
 # pyright: reportArgumentType=false
 
 from __future__ import annotations
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import CfnResource, Duration, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_rds as rds
 from constructs import Construct
@@ -49,6 +49,10 @@ class CatalogueDatabase(Construct):
             auto_minor_version_upgrade=True,
             removal_policy=RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY,
         )
+        generated = self.instance.node.find_child("Secret").node.default_child
+        assert isinstance(generated, CfnResource)  # noqa: S101 - for the type
+        # An instance that is kept is of no use without its password.
+        generated.apply_removal_policy(RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY)
         secret = self.instance.secret
         assert secret is not None, "credentials are generated"  # noqa: S101 - for the type
         self.secret = secret

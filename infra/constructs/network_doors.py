@@ -18,7 +18,7 @@ class NetworkDoors(Construct):
     """Security groups.
 
     `media`: media servers. `workers`: worker hosts. `cache`: the media-cache host. `cleanup`: the function that cleans it.
-    `database`: Postgres. `endpoints`: AWS services inside the VPC.
+    `library`: the media library's functions. `database`: Postgres. `endpoints`: AWS services inside the VPC.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class NetworkDoors(Construct):
         self.workers = self._group("Workers", vpc, "Worker hosts.", egress=True)
         self.cache = self._group("Cache", vpc, "The media-cache host.")
         self.cleanup = self._group("Cleanup", vpc, "The function that cleans the media cache.")
+        self.library = self._group("Library", vpc, "Functions of the media library.", egress=True)
         self.database = self._group("Database", vpc, "Postgres.")
         self.endpoints = self._group("Endpoints", vpc, "AWS services inside the VPC.")
         for cidr in config.publishers:
@@ -49,8 +50,10 @@ class NetworkDoors(Construct):
             (self.cleanup, cache_port, self.cache, "Deletes what is past its time."),
             (self.cache, POSTGRES, self.database, "The catalogue."),
             (self.cleanup, POSTGRES, self.database, "The catalogue."),
+            (self.library, POSTGRES, self.database, "The catalogue."),
             (self.media, HTTPS, self.endpoints, "AWS services."),
             (self.workers, HTTPS, self.endpoints, "AWS services."),
+            (self.library, HTTPS, self.endpoints, "AWS services."),
             (self.cache, HTTPS, self.endpoints, "AWS services."),
             (self.cleanup, HTTPS, self.endpoints, "AWS services."),
         ):

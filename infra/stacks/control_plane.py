@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
-from aws_cdk import CfnOutput, Duration, Environment, Stack, Tags, Token
+from aws_cdk import CfnOutput, Duration, Token
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.config import EnvironmentConfig
-from infra.constructs.access_secrets import AccessSecrets
 from infra.constructs.acknowledged import acknowledge
 from infra.constructs.control_api import ControlApi
 from infra.constructs.python_function import (
@@ -24,9 +21,11 @@ from infra.constructs.python_function import (
 from infra.constructs.python_layers import PythonLayers
 from infra.constructs.repair_triggers import RepairTriggers
 from infra.constructs.stream_supervisor import StreamSupervisor
-from infra.constructs.stream_tables import StreamTables
 from infra.constructs.task_token_machine import executions_arn, machine_arn
 from infra.constructs.work_queue import WorkQueue
+from infra.environment_stack import EnvironmentStack
+from infra.sources import Sources
+from infra.stacks.state import StateStack
 
 FUNCTIONS: Mapping[str, FunctionSpec] = MappingProxyType(
     {
@@ -68,35 +67,16 @@ ROUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _MIN_RETENTION_S = 3_600
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the code lies that functions and layers are made of."""
-
-    functions: Path
-    shared_layer: Path
-    dependencies_layer: Path
-
-
-class ControlPlaneStack(Stack):
-    """Tables, queue, state machine, functions and API of one environment."""
+class ControlPlaneStack(EnvironmentStack):
+    """Queue, state machine, functions and API of one environment; they work on what the stack `state` keeps."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: EnvironmentConfig, sources: Sources
+        self, scope: Construct, *, config: EnvironmentConfig, state: StateStack, sources: Sources
     ) -> None:
-        super().__init__(
-            scope,
-            construct_id,
-            stack_name=construct_id,
-            description=f"livedub: control plane of environment {config.name}",
-            env=Environment(account=config.account, region=config.region),
-            termination_protection=config.stateful_resources_survive,
-        )
-        self.config = config
-        Tags.of(self).add("livedub:environment", config.name)
-        survive = config.stateful_resources_survive
-        self.tables = StreamTables(self, "Tables", streams_survive=survive)
+        super().__init__(scope, "control-plane", config=config, holds="control plane")
+        self.tables = state.tables
+        self.secrets = state.access
         self.work = _work_queue(self, capacity_timeout_s=config.checked_policy().capacity_timeout_s)
-        self.secrets = AccessSecrets(self, "Secrets", survive=survive)
         self.machine_name = f"livedub-{config.name}-stream-supervisor"
         self.functions = self._functions(sources)
         self.supervisor = StreamSupervisor(
@@ -130,7 +110,7 @@ class ControlPlaneStack(Stack):
 
     def _functions(self, sources: Sources) -> dict[str, PythonFunction]:
         layers = PythonLayers(
-            self, "Layers", dependencies=sources.dependencies_layer, shared=sources.shared_layer
+            self, "Layers", dependencies=sources.layer("dependencies"), shared=sources.shared_layer
         )
         setup = FunctionSetup(
             source=sources.functions,
@@ -208,15 +188,12 @@ class ControlPlaneStack(Stack):
                 self.control_api.api.api_endpoint,
                 "Base URL of the API: hooks, auth and streams.",
             ),
-            ("StreamsTable", self.tables.streams.table_name, "AGENT_STREAMS_TABLE of the agents."),
             ("WorkQueueUrl", self.work.queue.queue_url, "AGENT_WORK_QUEUE_URL of the agents."),
             (
                 "StateMachineArn",
                 self.supervisor.machine.state_machine_arn,
                 "One execution per run of a stream.",
             ),
-            ("RelayKeySecret", self.secrets.relay_key.secret_arn, "Holds the relays' RELAY_SIGNING_KEY."),
-            ("ApiTokenSecret", self.secrets.api_token.secret_arn, "Holds the operators' LIVEDUB_API_TOKEN."),
         ):
             CfnOutput(self, name, value=value, description=meaning)
 

@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from aws_cdk import CfnOutput, Duration, Environment, Stack, Tags
+from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -16,7 +13,6 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.config import EnvironmentConfig
-from infra.constructs.catalogue_database import CatalogueDatabase
 from infra.constructs.host_release import HostRelease
 from infra.constructs.managed_host import HostPlace
 from infra.constructs.media_cache_host import MediaCacheHost
@@ -25,7 +21,10 @@ from infra.constructs.media_cache_names import MediaCacheNames
 from infra.constructs.media_cache_release import HostSources
 from infra.constructs.python_function import FunctionNetwork, FunctionSetup, FunctionSpec, PythonFunction
 from infra.constructs.python_layers import PythonLayers
+from infra.environment_stack import EnvironmentStack
+from infra.sources import Sources
 from infra.stacks.network import NetworkStack
+from infra.stacks.state import StateStack
 
 _BUNDLE = "TTS_MEDIA_CACHE_CA_BUNDLE"
 _HOST_PARAMETERS = (
@@ -36,81 +35,46 @@ _HOST_PARAMETERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class MediaCacheSources:
-    """Where the code lies.
-
-    Attributes:
-        functions: the folder of Lambda functions.
-        function_packages: the layer of third-party packages, built.
-        host: what the machine gets.
-        first_boot: its user data.
-    """
-
-    functions: Path
-    function_packages: Path
-    host: HostSources
-    first_boot: Path
-
-
-class MediaCacheStack(Stack):
+class MediaCacheStack(EnvironmentStack):
     """Wires the parts together and grants rights."""
 
     def __init__(
         self,
         scope: Construct,
-        construct_id: str,
         *,
         config: EnvironmentConfig,
         network: NetworkStack,
-        sources: MediaCacheSources,
-        with_host: bool = True,
+        state: StateStack,
+        sources: Sources,
     ) -> None:
-        super().__init__(
-            scope,
-            construct_id,
-            stack_name=construct_id,
-            description=f"livedub: media cache of environment {config.name}",
-            env=Environment(account=config.account, region=config.region),
-            termination_protection=config.stateful_resources_survive,
-        )
-        Tags.of(self).add("livedub:environment", config.name)
-        self.config = config
+        super().__init__(scope, "media-cache", config=config, holds="media cache")
         self.names = MediaCacheNames.of(config)
         survive = config.stateful_resources_survive
         self.material = MediaCacheMaterial(
             self, "Material", names=self.names, san_dns=config.media_cache.san_dns, survive=survive
         )
-        self.database = CatalogueDatabase(
-            self,
-            "Catalogue",
-            vpc=network.vpc,
-            group=network.doors.database,
-            instance_class=config.media_cache.database_class,
-            survive=survive,
-        )
+        self.database = state.database
         self.host = MediaCacheHost(
             self,
             "Host",
             config=config,
             place=HostPlace(network.isolated[0], network.doors.cache),
-            first_boot=sources.first_boot,
-            present=with_host,
+            first_boot=sources.user_data("media_cache.sh"),
+            present=config.media_cache.host,
         )
-        self.release = HostRelease(
-            self, "Release", archives=sources.host.archives(), install=sources.host.install
-        )
+        installed = _host_sources(sources)
+        self.release = HostRelease(self, "Release", archives=installed.archives(), install=installed.install)
         self.cleanup = self._cleanup(network, sources)
         self._grant()
         self._install()
         self._outputs()
 
-    def _cleanup(self, network: NetworkStack, sources: MediaCacheSources) -> PythonFunction:
+    def _cleanup(self, network: NetworkStack, sources: Sources) -> PythonFunction:
         layers = PythonLayers(
             self,
             "Layers",
-            dependencies=sources.function_packages,
-            shared=sources.host.shared,
+            dependencies=sources.layer("media-cache"),
+            shared=sources.shared_layer,
             contents="Third-party packages of locks/media-cache-functions.txt.",
         )
         cleanup = PythonFunction(
@@ -191,15 +155,23 @@ class MediaCacheStack(Stack):
             },
         )
         # It reads both, and needs the right to.
-        installation.node.add_dependency(self.material, self.database, self.host)
+        installation.node.add_dependency(self.material, self.host)
 
     def _outputs(self) -> None:
         for name, value, meaning in (
             ("MediaCacheUrl", self.names.base_url, "TTS_MEDIA_CACHE_BASE_URL of consumers."),
             ("MediaCacheSecret", self.material.secret.secret_arn, "Holds MEDIA_UPLOAD_TOKEN."),
-            ("CatalogueSecret", self.database.secret.secret_arn, "How to reach the catalogue."),
             ("CommandLogs", self.host.commands.log_group_name, "Of what is run on the host."),
         ):
             CfnOutput(self, name, value=value, description=meaning)
         if self.host.instance is not None:
             CfnOutput(self, "MediaCacheInstance", value=self.host.instance.ref, description="The host.")
+
+
+def _host_sources(sources: Sources) -> HostSources:
+    return HostSources(
+        packages=sources.build / "media-cache-host",
+        shared=sources.shared_layer,
+        cache=sources.checkout / "media_edge" / "cache",
+        install=sources.user_data("media_cache_install.sh"),
+    )

@@ -1,4 +1,4 @@
-"""The media library: buckets, jobs, API. Its catalogue is a Postgres of the operator's, named by a secret."""
+"""The media library: its API, and the state machine and functions that do its jobs."""
 
 # jsii's generated classes do not match its generated interfaces: parameter names differ.
 # pyright: reportArgumentType=false
@@ -6,26 +6,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
-from aws_cdk import CfnOutput, Environment, RemovalPolicy, Stack, Tags, Token
+from aws_cdk import CfnOutput, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.config import EnvironmentConfig
-from infra.constructs.acknowledged import acknowledge
+from infra.constructs.acknowledged import acknowledge, acknowledge_below
 from infra.constructs.control_api import ControlApi
-from infra.constructs.media_buckets import PARTS_PREFIX, MediaBuckets
+from infra.constructs.media_buckets import PARTS_PREFIX
 from infra.constructs.media_job_triggers import MediaJobTriggers
 from infra.constructs.media_jobs import MediaJobs, media_work_queue
 from infra.constructs.python_function import FunctionNetwork, FunctionSetup, FunctionSpec, PythonFunction
 from infra.constructs.python_layers import PythonLayers
 from infra.constructs.task_token_machine import executions_arn, machine_arn
+from infra.environment_stack import EnvironmentStack
+from infra.sources import Sources
+from infra.stacks.network import NetworkStack
+from infra.stacks.state import StateStack
 
 FUNCTIONS: Mapping[str, FunctionSpec] = MappingProxyType(
     {
@@ -50,60 +50,25 @@ _WRITE = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:List
 _BUCKET = ("s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads")
 
 
-@dataclass(frozen=True, slots=True)
-class LibrarySources:
-    """Where the code lies that functions and layers are made of."""
-
-    functions: Path
-    shared_layer: Path
-    media_layer: Path
-    """Third-party packages of locks/library-functions.txt, PyAV among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseNetwork:
-    """The network of the catalogue's Postgres; functions must reach S3, SQS and Step Functions from it, too."""
-
-    vpc_id: str
-    availability_zones: tuple[str, ...]
-    private_subnet_ids: tuple[str, ...]
-    security_group_id: str
-
-
-class MediaLibraryStack(Stack):
-    """Buckets, queue, state machine, functions and API of one environment's library."""
+class MediaLibraryStack(EnvironmentStack):
+    """Queue, state machine, functions and API of one environment's library, on what the stack `state` keeps."""
 
     def __init__(
         self,
         scope: Construct,
-        construct_id: str,
         *,
         config: EnvironmentConfig,
-        sources: LibrarySources,
-        network: DatabaseNetwork | None = None,
+        network: NetworkStack,
+        state: StateStack,
+        sources: Sources,
     ) -> None:
-        super().__init__(
-            scope,
-            construct_id,
-            stack_name=construct_id,
-            description=f"livedub: media library of environment {config.name}",
-            env=Environment(account=config.account, region=config.region),
-            termination_protection=config.stateful_resources_survive,
-        )
-        self.config = config
-        Tags.of(self).add("livedub:environment", config.name)
-        survive = config.stateful_resources_survive
+        super().__init__(scope, "media-library", config=config, holds="media library")
         self.machine_name = f"livedub-{config.name}-media-job"
-        self.buckets = MediaBuckets(self, "Media", survive=survive)
+        self.buckets = state.buckets
+        self.secrets = state.library
+        self.database = state.database
         self.work = media_work_queue(self, "WorkQueue")
-        self.api_token = self._secret("ApiToken", "Bearer token of the library's API.", survive=survive)
-        self.callback_secret = self._secret(
-            "CallbackSecret", "Signs callbacks of the state machine to the library's API.", survive=survive
-        )
-        self.database_url = secretsmanager.Secret.from_secret_name_v2(
-            self, "DatabaseUrl", f"livedub/{config.name}/library/database-url"
-        )
-        self.functions = self._functions(sources, self._network(network))
+        self.functions = self._functions(sources, network)
         self.jobs = MediaJobs(
             self,
             "MediaJobs",
@@ -132,45 +97,14 @@ class MediaLibraryStack(Stack):
         self.functions["MediaJobEnd"].add_environment("LIBRARY_CALLBACK_URL", self.api.api.api_endpoint)
         self.host_policy = self._host_policy()
         self._grant()
+        self._acknowledge(state)
         self._outputs()
 
-    def _secret(self, construct_id: str, description: str, *, survive: bool) -> secretsmanager.Secret:
-        secret = secretsmanager.Secret(
-            self,
-            construct_id,
-            description=description,
-            generate_secret_string=secretsmanager.SecretStringGenerator(
-                password_length=64, exclude_punctuation=True, include_space=False
-            ),
-            removal_policy=RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY,
-        )
-        acknowledge(
-            secret, "SMG4", "Whoever calls the API must get a new value first: docs/deploy.md, Rotate."
-        )
-        return secret
-
-    def _network(self, network: DatabaseNetwork | None) -> FunctionNetwork | None:
-        if network is None:
-            return None
-        vpc = ec2.Vpc.from_vpc_attributes(
-            self,
-            "Vpc",
-            vpc_id=network.vpc_id,
-            availability_zones=list(network.availability_zones),
-            private_subnet_ids=list(network.private_subnet_ids),
-        )
-        group = ec2.SecurityGroup.from_security_group_id(self, "SecurityGroup", network.security_group_id)
-        return FunctionNetwork(
-            vpc, ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS), [group]
-        )
-
-    def _functions(
-        self, sources: LibrarySources, network: FunctionNetwork | None
-    ) -> dict[str, PythonFunction]:
+    def _functions(self, sources: Sources, network: NetworkStack) -> dict[str, PythonFunction]:
         layers = PythonLayers(
             self,
             "Layers",
-            dependencies=sources.media_layer,
+            dependencies=sources.layer("library"),
             shared=sources.shared_layer,
             contents="Third-party packages of locks/library-functions.txt.",
         )
@@ -181,17 +115,22 @@ class MediaLibraryStack(Stack):
             log_level=self.config.log_level,
             policy={},
             values={},
-            network=network,
+            # Where NAT leads to what has no endpoint here: SQS and Step Functions.
+            network=FunctionNetwork(
+                network.vpc,
+                ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS),
+                [network.doors.library],
+            ),
         )
         environment = {
             "S3_BUCKET_IN": self.buckets.media_in.bucket_name,
             "S3_BUCKET_OUT": self.buckets.media_out.bucket_name,
             "LIVEDUB_EXECUTOR": "stepfunctions",
             "LIBRARY_STATE_MACHINE_ARN": machine_arn(self, self.machine_name),
-            "LIBRARY_DATABASE_URL_SECRET": self.database_url.secret_name,
-            "LIBRARY_CALLBACK_SECRET_NAME": self.callback_secret.secret_arn,
+            "LIBRARY_DATABASE_URL_SECRET": self.database.secret.secret_arn,
+            "LIBRARY_CALLBACK_SECRET_NAME": self.secrets.callback_secret.secret_arn,
         }
-        own = {"LibraryApi": {"LIBRARY_API_TOKEN_SECRET": self.api_token.secret_arn}}
+        own = {"LibraryApi": {"LIBRARY_API_TOKEN_SECRET": self.secrets.api_token.secret_arn}}
         return {
             construct_id: PythonFunction(
                 self,
@@ -212,11 +151,11 @@ class MediaLibraryStack(Stack):
         """Let each function do what it does and no more."""
         media_in, media_out = self.buckets.media_in, self.buckets.media_out
         for function in self.functions.values():
-            self.database_url.grant_read(function)
+            self.database.secret.grant_read(function)
         for construct_id in ("LibraryApi", "MediaJobEnd"):
-            self.callback_secret.grant_read(self.functions[construct_id])
+            self.secrets.callback_secret.grant_read(self.functions[construct_id])
         api = self.functions["LibraryApi"]
-        self.api_token.grant_read(api)
+        self.secrets.api_token.grant_read(api)
         # Presigned addresses carry the rights of whoever signed them.
         _allow(api, (*_READ, *_WRITE), f"{media_in.bucket_arn}/*")
         _allow(api, _READ, f"{media_out.bucket_arn}/*")
@@ -235,7 +174,6 @@ class MediaLibraryStack(Stack):
         end = self.functions["MediaJobEnd"]
         _allow(end, ("s3:DeleteObject",), f"{media_out.bucket_arn}/{PARTS_PREFIX}*")
         _allow(end, ("s3:ListBucket",), media_out.bucket_arn)
-        self._acknowledge()
 
     def _host_policy(self) -> iam.ManagedPolicy:
         """What a host of `python -m media_edge.library host` may do; for the role of its machines."""
@@ -259,24 +197,22 @@ class MediaLibraryStack(Stack):
         policy.add_statements(
             iam.PolicyStatement(
                 actions=["secretsmanager:GetSecretValue"],
-                resources=[f"{self.database_url.secret_arn}-??????"],
+                resources=[self.database.secret.secret_arn],
             )
         )
         return policy
 
-    def _acknowledge(self) -> None:
-        policy = self.host_policy
+    def _acknowledge(self, state: StateStack) -> None:
+        media_in, media_out = self.buckets.media_in.bucket_arn, self.buckets.media_out.bucket_arn
         roles = [self.functions[each].own_role for each in ("LibraryApi", "MediaJobRun", "MediaJobRoute")]
-        for construct in (*roles, policy):
-            for bucket in (self.buckets.media_in, self.buckets.media_out):
-                acknowledge(
-                    construct,
-                    f"IAM5[Resource::<{_logical_id(self, bucket)}.Arn>/*]",
-                    "Every file of the library's own buckets.",
-                )
-        acknowledge(
+        for construct in (*roles, self.host_policy):
+            for arn in (media_in, media_out):
+                acknowledge_below(construct, state, arn, "/*", "Every file of the library's own buckets.")
+        acknowledge_below(
             self.functions["MediaJobEnd"].own_role,
-            f"IAM5[Resource::<{_logical_id(self, self.buckets.media_out)}.Arn>/{PARTS_PREFIX}*]",
+            state,
+            media_out,
+            f"/{PARTS_PREFIX}*",
             "Every part of every job.",
         )
         region = "<AWS::Region>" if Token.is_unresolved(self.region) else self.region
@@ -287,30 +223,16 @@ class MediaLibraryStack(Stack):
                 f"IAM5[Resource::arn:<AWS::Partition>:states:{region}:{account}:execution:{self.machine_name}:*]",
                 "The executions of the one machine: their names come with the jobs.",
             )
-        for construct in (*(function.own_role for function in self.functions.values()), policy):
-            acknowledge(
-                construct,
-                f"IAM5[Resource::arn:<AWS::Partition>:secretsmanager:{region}:{account}:secret:"
-                f"livedub/{self.config.name}/library/database-url-??????]",
-                "A secret that the operator makes: Secrets Manager adds six characters to its name.",
-            )
 
     def _outputs(self) -> None:
         for name, value, meaning in (
             ("LibraryApiUrl", self.api.api.api_endpoint, "Base URL of the API: /api/... and /graphql."),
-            ("MediaBucketIn", self.buckets.media_in.bucket_name, "S3_BUCKET_IN of hosts."),
-            ("MediaBucketOut", self.buckets.media_out.bucket_name, "S3_BUCKET_OUT of hosts."),
             ("MediaWorkQueueUrl", self.work.queue.queue_url, "LIBRARY_WORK_QUEUE_URL of hosts."),
             ("MediaHostPolicy", self.host_policy.managed_policy_arn, "For the role of the hosts."),
             ("MediaJobArn", self.jobs.machine.state_machine_arn, "LIBRARY_STATE_MACHINE_ARN."),
-            ("LibraryApiTokenSecret", self.api_token.secret_arn, "Holds the bearer token of the API."),
         ):
             CfnOutput(self, name, value=value, description=meaning)
 
 
 def _allow(function: PythonFunction, actions: tuple[str, ...], *resources: str) -> None:
     function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
-
-
-def _logical_id(stack: Stack, bucket: s3.Bucket) -> str:
-    return stack.get_logical_id(bucket.node.default_child)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnOutput, DefaultStackSynthesizer, Environment, Fn, Stack, Tags
+from aws_cdk import CfnOutput, DefaultStackSynthesizer, Fn
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
@@ -10,21 +10,14 @@ from infra.config import EnvironmentConfig
 from infra.constructs.isolated_endpoints import IsolatedEndpoints
 from infra.constructs.network_doors import NetworkDoors
 from infra.constructs.planned_vpc import PlannedVpc
+from infra.environment_stack import EnvironmentStack
 
 
-class NetworkStack(Stack):
+class NetworkStack(EnvironmentStack):
     """VPC, security groups, endpoints."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: EnvironmentConfig) -> None:
-        super().__init__(
-            scope,
-            construct_id,
-            stack_name=construct_id,
-            description=f"livedub: network of environment {config.name}",
-            env=Environment(account=config.account, region=config.region),
-            termination_protection=config.stateful_resources_survive,
-        )
-        Tags.of(self).add("livedub:environment", config.name)
+    def __init__(self, scope: Construct, *, config: EnvironmentConfig) -> None:
+        super().__init__(scope, "network", config=config, holds="network")
         network = PlannedVpc(self, "Network", config=config.network, log_retention=config.log_retention)
         self.vpc: ec2.Vpc = network.vpc
         self.isolated = network.isolated

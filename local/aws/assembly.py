@@ -1,4 +1,4 @@
-"""The synthesized cloud assembly: made anew when what it comes from has changed, else as it lies there.
+"""The synthesized cloud assembly of the control plane and what it needs: made anew when what it comes from has changed, else as it lies there.
 
 An assembly's folder is named after its inputs, so nobody sees one half written or replaced. `build/cdk.out/local` is a
 link to the latest.
@@ -108,7 +108,7 @@ def _build(root: Path, out: Path) -> Path:
 def _synthesize(root: Path, python: Path, target: Path) -> None:
     environment = {
         # How the cdk command tells an app its context and where to write.
-        "CDK_CONTEXT_JSON": json.dumps({"environment": ENVIRONMENT}),
+        "CDK_CONTEXT_JSON": json.dumps({"environment": ENVIRONMENT, "parts": "control-plane"}),
         "CDK_OUTDIR": str(target),
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
         "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

@@ -1,7 +1,7 @@
-"""Deploys a synthesized assembly to a local AWS: its assets to S3, its template to CloudFormation.
+"""Deploys the control plane of a synthesized assembly to a local AWS: assets to S3, templates to CloudFormation.
 
-What `cdk deploy` does after synthesis, without the command, in about a second. A local AWS takes one deployment; start
-a fresh one for the next.
+What `cdk deploy` does after synthesis, without the command, in about a second, and no more than the control plane needs:
+its own stack, and of the stack `state` what it imports. A local AWS takes one deployment; start a fresh one for the next.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from botocore.session import Session as BotocoreSession
 
 from livedub.errors import InvalidInputError, LivedubError
 from local.aws.assembly import ARCHIVES, ensure_assembly
+from local.aws.template_parts import imported_names, only_for
 
 __all__ = [
     "Deployed",
@@ -41,7 +42,17 @@ __all__ = [
 
 REGION = "us-east-1"
 STACK = "livedub-local-control-plane"
+STATE_STACK = "livedub-local-state"
+"""Holds what the control plane works on."""
 
+_OUTPUTS = {
+    "hook_api_url": "HookApiUrl",
+    "streams_table": "StreamsTable",
+    "work_queue_url": "WorkQueueUrl",
+    "state_machine_arn": "StateMachineArn",
+    "relay_key_secret": "RelayKeySecret",
+    "api_token_secret": "ApiTokenSecret",
+}
 _BOOTSTRAP_VERSION = "30"
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}, proxies={})
 # The last one: a server that broke answers with a page instead of XML.
@@ -55,7 +66,7 @@ class DeploymentError(LivedubError):
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The outputs of the deployed control plane; `..._secret` are names in Secrets Manager, not values."""
+    """Outputs of the two stacks; `..._secret` are names in Secrets Manager, not values."""
 
     hook_api_url: str
     streams_table: str
@@ -66,23 +77,17 @@ class Deployed:
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, str]) -> Deployed:
-        """Read the stack's outputs by their fixed names.
+        """Read the outputs by their fixed names.
 
         Raises:
             DeploymentError: one is missing.
         """
-        names = {
-            "hook_api_url": "HookApiUrl",
-            "streams_table": "StreamsTable",
-            "work_queue_url": "WorkQueueUrl",
-            "state_machine_arn": "StateMachineArn",
-            "relay_key_secret": "RelayKeySecret",
-            "api_token_secret": "ApiTokenSecret",
-        }
-        missing = sorted(set(names.values()) - set(outputs))
+        missing = sorted(set(_OUTPUTS.values()) - set(outputs))
         if missing:
-            raise DeploymentError(f"the stack {STACK} lacks the outputs {', '.join(missing)}.")
-        return cls(**{field: outputs[name] for field, name in names.items()})
+            raise DeploymentError(
+                f"the stacks {STATE_STACK} and {STACK} lack the outputs {', '.join(missing)}."
+            )
+        return cls(**{field: outputs[name] for field, name in _OUTPUTS.items()})
 
 
 def deploy(endpoint: str, assembly: Path, *, environment: Mapping[str, str] | None = None) -> Deployed:
@@ -92,16 +97,22 @@ def deploy(endpoint: str, assembly: Path, *, environment: Mapping[str, str] | No
         InvalidInputError: `assembly` is no assembly.
         DeploymentError: the local AWS cannot be reached, or refused; says what and why.
     """
-    assets = _read_json(assembly / f"{STACK}.assets.json")
     template = stack_template(assembly)
+    state = only_for(
+        stack_template(assembly, STATE_STACK),
+        exports=imported_names(template),
+        outputs=frozenset(_OUTPUTS.values()),
+    )
     for resource in template["Resources"].values():
         if environment and resource["Type"] == "AWS::Lambda::Function":
             resource["Properties"].setdefault("Environment", {}).setdefault("Variables", {}).update(
                 environment
             )
     try:
-        _publish(endpoint, assembly, assets)
-        return _create(endpoint, template)
+        _publish(endpoint, assembly, _assets(assembly))
+        _create(endpoint, STATE_STACK, state)
+        _create(endpoint, STACK, template)
+        return Deployed.from_outputs(_outputs(client(endpoint, "cloudformation")))
     except _FAILURES as error:
         raise DeploymentError(
             f"deploying to {endpoint} failed: {error}.",
@@ -135,13 +146,13 @@ def secret(endpoint: str, name: str) -> str:
         raise DeploymentError(f"the secret {name} cannot be read at {endpoint}: {error}.") from error
 
 
-def stack_template(assembly: Path) -> dict[str, Any]:
-    """The control plane's template.
+def stack_template(assembly: Path, stack: str = STACK) -> dict[str, Any]:
+    """A stack's template, the control plane's by default.
 
     Raises:
         InvalidInputError: `assembly` is no assembly.
     """
-    return _read_json(assembly / f"{STACK}.template.json")
+    return _read_json(assembly / f"{stack}.template.json")
 
 
 def function_environment(endpoint: str, logical_id: str) -> dict[str, str]:
@@ -208,6 +219,12 @@ def _read_json(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def _assets(assembly: Path) -> dict[str, Any]:
+    """The files of both stacks."""
+    files = [_read_json(assembly / f"{stack}.assets.json")["files"] for stack in (STATE_STACK, STACK)]
+    return {"files": {**files[0], **files[1]}}
+
+
 def _publish(endpoint: str, assembly: Path, assets: Mapping[str, Any]) -> None:
     s3 = client(endpoint, "s3")
     for bucket in sorted({place["bucketName"] for place in _places(assets)}):
@@ -245,30 +262,32 @@ def _archive(folder: Path, archive: Path) -> Path:
     return archive
 
 
-def _create(endpoint: str, template: Mapping[str, Any]) -> Deployed:
+def _create(endpoint: str, stack: str, template: Mapping[str, Any]) -> None:
     parameter = template.get("Parameters", {}).get("BootstrapVersion", {}).get("Default")
     if parameter:
         # `cdk bootstrap` leaves its version there, and the template asks for it.
         client(endpoint, "ssm").put_parameter(
             Name=parameter, Value=_BOOTSTRAP_VERSION, Type="String", Overwrite=True
         )
-    cloudformation = client(endpoint, "cloudformation")
-    cloudformation.create_stack(
-        StackName=STACK, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_NAMED_IAM"]
+    client(endpoint, "cloudformation").create_stack(
+        StackName=stack, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_NAMED_IAM"]
     )
-    return Deployed.from_outputs(_outputs(cloudformation))
 
 
 def _outputs(cloudformation: Any) -> dict[str, str]:
-    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+    return {**_outputs_of(cloudformation, STATE_STACK), **_outputs_of(cloudformation, STACK)}
+
+
+def _outputs_of(cloudformation: Any, name: str) -> dict[str, str]:
+    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     if stack["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-        events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
+        events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
         reasons = [
             f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
             for event in events
             if event.get("ResourceStatusReason") and "FAILED" in event.get("ResourceStatus", "")
         ]
         raise DeploymentError(
-            f"the stack {STACK} is {stack['StackStatus']}: {'; '.join(reasons) or 'no reason is given'}."
+            f"the stack {name} is {stack['StackStatus']}: {'; '.join(reasons) or 'no reason is given'}."
         )
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

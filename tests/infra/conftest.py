@@ -7,66 +7,176 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from infra.config import EnvironmentConfig
+    from infra.sources import Sources
 
 ROOT = Path(__file__).parents[2]
 os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] = "1"
 # jsii runs node from PATH; the one that make setup installed is of a supported version.
 os.environ["PATH"] = f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
 
+FROM_THE_DEPLOYER = {"media_cache_image": "ami-0123456789abcdef0"}
+"""Context that nobody can synthesize without."""
+
+BUILT = (
+    "layers/library/python/av.py",
+    "layers/media-cache/python/psycopg.py",
+    "media-cache-host/bin/caddy",
+)
+"""What make build makes, as far as a template shows it: a digest. The layer of the control plane is the real one."""
+
 
 @dataclass(frozen=True)
-class Synthesized:
-    environment: str
+class Part:
+    """One synthesized stack."""
+
+    name: str
     folder: Path
 
     @property
-    def stack(self) -> str:
-        return f"livedub-{self.environment}-control-plane"
+    def path(self) -> Path:
+        return self.folder / f"{self.name}.template.json"
 
     @cached_property
     def template(self) -> dict[str, Any]:
-        return json.loads((self.folder / f"{self.stack}.template.json").read_text())
+        return json.loads(self.path.read_text())
+
+    @property
+    def resources(self) -> dict[str, dict[str, Any]]:
+        return self.template["Resources"]
+
+    @property
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """Those that have a name for people; the others are what stacks import from each other."""
+        return {
+            name: output
+            for name, output in self.template.get("Outputs", {}).items()
+            if not name.startswith("ExportsOutput")
+        }
 
     def of_type(self, resource_type: str) -> dict[str, dict[str, Any]]:
-        resources = self.template["Resources"]
-        return {name: resource for name, resource in resources.items() if resource["Type"] == resource_type}
+        return {
+            name: resource for name, resource in self.resources.items() if resource["Type"] == resource_type
+        }
 
     def named(self, construct_path: str) -> tuple[str, dict[str, Any]]:
         """Logical id and resource of the construct at `construct_path` below the stack."""
-        wanted = f"{self.stack}/{construct_path}/Resource"
+        wanted = f"{self.name}/{construct_path}/Resource"
         found = [
             (name, resource)
-            for name, resource in self.template["Resources"].items()
+            for name, resource in self.resources.items()
             if resource.get("Metadata", {}).get("aws:cdk:path") == wanted
         ]
         assert len(found) == 1, f"{wanted}: {found}"
         return found[0]
 
+    def properties(self, construct_path: str) -> dict[str, Any]:
+        return self.named(construct_path)[1]["Properties"]
+
     def asset(self, resource: dict[str, Any]) -> Path:
         """The folder of code a function or layer is made of."""
         return self.folder / resource["Metadata"]["aws:asset:path"]
+
+    def statements(self, role_path: str) -> list[dict[str, Any]]:
+        """What a role may do by the policies of its own stack."""
+        role_id, _ = self.named(role_path)
+        return [
+            statement
+            for policy in self.of_type("AWS::IAM::Policy").values()
+            if {"Ref": role_id} in policy["Properties"]["Roles"]
+            for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        ]
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """Every stack of one environment."""
+
+    environment: str
+    folder: Path
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """By the last words of the stacks' names, such as `media-cache`; in the order of deployment."""
+        prefix = f"livedub-{self.environment}-"
+        found = [
+            name
+            for name, artifact in self.manifest["artifacts"].items()
+            if artifact["type"] == "aws:cloudformation:stack"
+        ]
+        assert all(name.startswith(prefix) for name in found)
+        return {name.removeprefix(prefix): Part(name, self.folder) for name in found}
+
+    def part(self, name: str) -> Part:
+        return self.parts[name]
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.folder / "manifest.json").read_text())
+
+    @cached_property
+    def exports(self) -> dict[str, tuple[str, Any]]:
+        """By the name under which it is exported: the part that does, and what it is there."""
+        return {
+            output["Export"]["Name"]: (part_name, output["Value"])
+            for part_name, part in self.parts.items()
+            for output in part.template.get("Outputs", {}).values()
+            if "Export" in output
+        }
+
+    def origin(self, part: str, value: Any) -> tuple[str, Any]:
+        """The part in which `value` of a template is made, and what it is there, through an import if it is one."""
+        if isinstance(value, dict) and "Fn::ImportValue" in value:
+            return self.exports[value["Fn::ImportValue"]]
+        return part, value
 
 
 Synthesize = Callable[[str], Synthesized]
 
 
+def synthesize_into(folder: Path, config: "EnvironmentConfig", sources: "Sources") -> Synthesized:
+    """Every stack of `config`; raises as the app does."""
+    from infra.app import build_app  # noqa: PLC0415 - starts node, with the PATH from above
+
+    build_app(config, outdir=folder, sources=sources).app.synth()
+    return Synthesized(config.name, folder)
+
+
+def given(environment: str, **context: str) -> "EnvironmentConfig":
+    """The environment with what its deployer must give, and `context`."""
+    from infra.config import environment_config  # noqa: PLC0415
+    from infra.overrides import overridden  # noqa: PLC0415
+
+    return overridden(environment_config(environment), {**FROM_THE_DEPLOYER, **context})
+
+
 @pytest.fixture(scope="session")
-def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> "Sources":
+    """This checkout, and artefacts that are there without having been built."""
+    from infra.sources import Sources  # noqa: PLC0415
+
     subprocess.run([str(ROOT / "setup/build_layer.sh")], check=True, timeout=300)
+    build = tmp_path_factory.mktemp("build")
+    for name in BUILT:
+        (build / name).parent.mkdir(parents=True, exist_ok=True)
+        (build / name).touch()
+    (build / "layers/dependencies").symlink_to(ROOT / "build/layers/dependencies")
+    return Sources.of_checkout(build)
+
+
+@pytest.fixture(scope="session")
+def synthesize(tmp_path_factory: pytest.TempPathFactory, sources: "Sources") -> Synthesize:
     done: dict[str, Synthesized] = {}
 
     def synthesized(environment: str) -> Synthesized:
         if environment not in done:
-            from infra.app import build_app  # noqa: PLC0415 - starts node, with the PATH from above
-            from infra.config import environment_config  # noqa: PLC0415
-
             folder = tmp_path_factory.mktemp(environment)
-            app, _ = build_app(environment_config(environment), outdir=folder)
-            app.synth()
-            done[environment] = Synthesized(environment, folder)
+            done[environment] = synthesize_into(folder, given(environment), sources)
         return done[environment]
 
     return synthesized

@@ -18,37 +18,28 @@ from infra.constructs.python_function import (
 )
 from infra.stacks.control_plane import FUNCTIONS
 from livedub.errors import ConfigurationError
-from tests.infra.conftest import ROOT, Synthesized
+from tests.infra.conftest import ROOT, Part, Synthesized
 
 EVERY_FUNCTION = pytest.mark.parametrize("function", sorted(FUNCTIONS))
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
-OF_OTHER_STACKS = {
-    "media_cache_cleanup",
-    "library_api",
-    "media_job_route",
-    "media_job_run",
-    "media_job_end",
-    "media_job_sweep",
-}
-"""Work on a host, a database and buckets that the control plane knows nothing of."""
 POLICY_OF_LOCAL = {"LIVEDUB_HEARTBEAT_S", "LIVEDUB_REPORT_STALE_S", "LIVEDUB_UNKNOWN_STREAMS"}
 
 
-def layer_folders(synthesized: Synthesized, function: str) -> list[Path]:
+@pytest.fixture
+def control(local: Synthesized) -> Part:
+    return local.part("control-plane")
+
+
+def layer_folders(synthesized: Part, function: str) -> list[Path]:
     _, resource = synthesized.named(function)
     layers = [layer["Ref"] for layer in resource["Properties"]["Layers"]]
-    return [synthesized.asset(synthesized.template["Resources"][layer]) for layer in layers]
-
-
-def test_every_folder_is_a_function_and_every_function_has_a_folder():
-    folders = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
-    assert {folder_name(function) for function in FUNCTIONS} == folders - OF_OTHER_STACKS
+    return [synthesized.asset(synthesized.resources[layer]) for layer in layers]
 
 
 @EVERY_FUNCTION
-def test_the_code_is_the_folder_and_nothing_else(local: Synthesized, function: str):
-    _, resource = local.named(function)
-    asset = local.asset(resource)
+def test_the_code_is_the_folder_and_nothing_else(control: Part, function: str):
+    _, resource = control.named(function)
+    asset = control.asset(resource)
     source = ROOT / "functions" / folder_name(function)
     expected = {
         str(path.relative_to(source)): path.read_bytes()
@@ -62,8 +53,8 @@ def test_the_code_is_the_folder_and_nothing_else(local: Synthesized, function: s
 
 
 @EVERY_FUNCTION
-def test_handler_runtime_and_processor(local: Synthesized, function: str):
-    properties = local.named(function)[1]["Properties"]
+def test_handler_runtime_and_processor(control: Part, function: str):
+    properties = control.named(function)[1]["Properties"]
     assert properties["Handler"] == "handler.handler"
     assert properties["Runtime"] == "python3.11"
     assert properties["Architectures"] == ["x86_64"]
@@ -71,8 +62,8 @@ def test_handler_runtime_and_processor(local: Synthesized, function: str):
 
 
 @EVERY_FUNCTION
-def test_layers_are_dependencies_and_the_shared_package(local: Synthesized, function: str):
-    dependencies, shared = layer_folders(local, function)
+def test_layers_are_dependencies_and_the_shared_package(control: Part, function: str):
+    dependencies, shared = layer_folders(control, function)
     assert (dependencies / "python/pydantic/__init__.py").is_file()
     assert (dependencies / "python/pydantic_settings/__init__.py").is_file()
     assert (dependencies / "python/aws_lambda_powertools/__init__.py").is_file()
@@ -80,10 +71,10 @@ def test_layers_are_dependencies_and_the_shared_package(local: Synthesized, func
 
 
 @EVERY_FUNCTION
-def test_the_handler_loads_from_code_and_layers_alone(local: Synthesized, function: str):
+def test_the_handler_loads_from_code_and_layers_alone(control: Part, function: str):
     paths = [
-        local.asset(local.named(function)[1]),
-        *(folder / "python" for folder in layer_folders(local, function)),
+        control.asset(control.named(function)[1]),
+        *(folder / "python" for folder in layer_folders(control, function)),
     ]
     code = (
         "import json, os, sys; sys.dont_write_bytecode = True\n"
@@ -104,36 +95,38 @@ def test_the_handler_loads_from_code_and_layers_alone(local: Synthesized, functi
 
 
 @EVERY_FUNCTION
-def test_the_environment_is_what_its_settings_require(local: Synthesized, function: str):
-    variables = local.named(function)[1]["Properties"]["Environment"]["Variables"]
+def test_the_environment_is_what_its_settings_require(control: Part, function: str):
+    variables = control.named(function)[1]["Properties"]["Environment"]["Variables"]
     assert set(variables) == required_variables(function) | POLICY_OF_LOCAL | POWERTOOLS
     assert variables["POWERTOOLS_SERVICE_NAME"] == folder_name(function)
     assert variables["LIVEDUB_HEARTBEAT_S"] == "6"
 
 
 def test_the_policy_of_prod_is_the_default(prod: Synthesized):
-    variables = prod.named("OnPublish")[1]["Properties"]["Environment"]["Variables"]
+    variables = prod.part("control-plane").named("OnPublish")[1]["Properties"]["Environment"]["Variables"]
     assert set(variables) == required_variables("OnPublish") | POWERTOOLS
 
 
 @EVERY_FUNCTION
-def test_a_call_ends_before_its_caller_gives_up(local: Synthesized, function: str):
-    timeout_s = local.named(function)[1]["Properties"]["Timeout"]
+def test_a_call_ends_before_its_caller_gives_up(control: Part, function: str):
+    timeout_s = control.named(function)[1]["Properties"]["Timeout"]
     callers_patience_s = 60 if function in {"AcquireLease", "ClassifyOutcome", "ReleaseLease"} else 30
     assert timeout_s <= callers_patience_s
 
 
 @EVERY_FUNCTION
-def test_logs_go_to_a_group_of_its_own_that_forgets(local: Synthesized, function: str):
-    log_group, resource = local.named(f"{function}Logs")
-    assert local.named(function)[1]["Properties"]["LoggingConfig"] == {"LogGroup": {"Ref": log_group}}
+def test_logs_go_to_a_group_of_its_own_that_forgets(control: Part, function: str):
+    log_group, resource = control.named(f"{function}Logs")
+    assert control.named(function)[1]["Properties"]["LoggingConfig"] == {"LogGroup": {"Ref": log_group}}
     assert resource["Properties"]["RetentionInDays"] == 1
 
 
 def test_only_prod_reserves_concurrency(local: Synthesized, prod: Synthesized):
-    def reserved(synthesized: Synthesized) -> dict[str, int | None]:
+    def reserved(environment: Synthesized) -> dict[str, int | None]:
         return {
-            function: synthesized.named(function)[1]["Properties"].get("ReservedConcurrentExecutions")
+            function: environment.part("control-plane")
+            .properties(function)
+            .get("ReservedConcurrentExecutions")
             for function in FUNCTIONS
         }
 
@@ -142,16 +135,16 @@ def test_only_prod_reserves_concurrency(local: Synthesized, prod: Synthesized):
     assert reserved(prod)["StreamApi"] is None
 
 
-def test_the_shared_layer_is_source_alone(local: Synthesized):
-    _, shared = layer_folders(local, "OnPublish")
+def test_the_shared_layer_is_source_alone(control: Part):
+    _, shared = layer_folders(control, "OnPublish")
     assert {path.name for path in shared.iterdir()} == {"python"}
     assert {path.name for path in (shared / "python").iterdir()} == {"livedub"}
     assert not list(shared.rglob("__pycache__"))
     assert not list(shared.rglob("*.pyc"))
 
 
-def test_the_dependencies_are_those_of_the_lock_without_what_lambda_brings(local: Synthesized):
-    dependencies, _ = layer_folders(local, "OnPublish")
+def test_the_dependencies_are_those_of_the_lock_without_what_lambda_brings(control: Part):
+    dependencies, _ = layer_folders(control, "OnPublish")
     found = {path.name.split("-")[0].replace("_", "-") for path in dependencies.glob("python/*.dist-info")}
     locked = {
         line.split("==")[0]

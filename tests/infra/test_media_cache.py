@@ -2,41 +2,48 @@
 
 import hashlib
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from infra.config import environment_config
+from infra.sources import Sources
 from livedub.errors import ConfigurationError, MissingPrerequisiteError
-from tests.infra.conftest import ROOT
+from tests.infra.conftest import FROM_THE_DEPLOYER, ROOT, given, synthesize_into
+from tests.infra.conftest import Synthesized as Environment
 
-IMAGE = "ami-0123456789abcdef0"
+if TYPE_CHECKING:
+    from infra.config import EnvironmentConfig
+
+IMAGE = FROM_THE_DEPLOYER["media_cache_image"]
 PUBLISHERS = "203.0.113.0/28"
 
 
 @dataclass(frozen=True)
 class Synthesized:
-    folder: Path
-    environment: str
+    whole: Environment
 
-    @cached_property
+    @property
+    def folder(self) -> Path:
+        return self.whole.folder
+
+    @property
     def network(self) -> dict[str, Any]:
-        return json.loads(self.path("network").read_text())
+        return self.whole.part("network").template
 
-    @cached_property
+    @property
     def cache(self) -> dict[str, Any]:
-        return json.loads(self.path("media-cache").read_text())
+        return self.whole.part("media-cache").template
 
-    def path(self, part: str) -> Path:
-        return self.folder / f"livedub-{self.environment}-{part}.template.json"
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.whole.part("state").template
 
 
 def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -52,40 +59,24 @@ def as_list(value: Any) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """What make build makes, as far as a template shows it: a digest."""
-    host, layer = tmp_path_factory.mktemp("host"), tmp_path_factory.mktemp("layer")
-    (host / "bin").mkdir()
-    (host / "bin" / "caddy").touch()
-    (layer / "python").mkdir()
-    (layer / "python" / "psycopg.py").touch()
-    return host, layer
-
-
-@pytest.fixture(scope="module")
-def synthesized(tmp_path_factory: pytest.TempPathFactory, built: tuple[Path, Path]) -> dict[str, Synthesized]:
+def synthesized(tmp_path_factory: pytest.TempPathFactory, sources: Sources) -> dict[str, Synthesized]:
     from dataclasses import replace  # noqa: PLC0415
 
-    from infra.config import environment_config  # noqa: PLC0415 - starts node, with conftest's PATH
-    from infra.media_cache_app import build_media_cache_app, with_image  # noqa: PLC0415
+    def made(name: str, config: "EnvironmentConfig") -> Synthesized:
+        return Synthesized(synthesize_into(tmp_path_factory.mktemp(f"media-cache-{name}"), config, sources))
 
-    made: dict[str, Synthesized] = {}
-    for name, environment, with_host in (("dev", "dev", True), ("prod", "prod", True), ("off", "dev", False)):
-        folder = tmp_path_factory.mktemp(f"media-cache-{name}")
-        config = with_image(environment_config(environment), IMAGE if with_host else None)
-        if name == "prod":
-            config = replace(
-                config,
-                account="123456789012",
-                region="eu-west-1",
-                network=replace(config.network, publishers=(PUBLISHERS,)),
-            )
-        app, _ = build_media_cache_app(
-            config, outdir=folder, host_packages=built[0], function_packages=built[1], with_host=with_host
-        )
-        app.synth()
-        made[name] = Synthesized(folder, environment)
-    return made
+    prod = given("prod")
+    somewhere = replace(
+        prod,
+        account="123456789012",
+        region="eu-west-1",
+        network=replace(prod.network, publishers=(PUBLISHERS,)),
+    )
+    return {
+        "dev": made("dev", given("dev")),
+        "prod": made("prod", somewhere),
+        "off": made("off", given("dev", media_cache_host="off")),
+    }
 
 
 @pytest.fixture
@@ -98,29 +89,11 @@ def dev(synthesized: dict[str, Synthesized]) -> Synthesized:
     return synthesized["dev"]
 
 
-def test_nothing_is_looked_up(prod: Synthesized):
-    assert "missing" not in json.loads((prod.folder / "manifest.json").read_text())
-
-
-def test_cfn_lint_finds_nothing(synthesized: dict[str, Synthesized]):
+def test_cfn_lint_finds_nothing_without_the_host(synthesized: dict[str, Synthesized]):
     command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks=W3005", "--"]
-    prod, without_host = synthesized["prod"], synthesized["off"]
-    templates = [
-        str(prod.path("network")),
-        str(prod.path("media-cache")),
-        str(without_host.path("media-cache")),
-    ]
-    done = subprocess.run([*command, *templates], capture_output=True, text=True, timeout=100, check=False)
+    template = synthesized["off"].whole.part("media-cache").path
+    done = subprocess.run([*command, str(template)], capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "")
-
-
-def test_cdk_nag_found_nothing_that_is_not_accepted(synthesized: dict[str, Synthesized]):
-    for each in synthesized.values():
-        path = each.folder / "validation-report.json"
-        report = json.loads(path.read_text())
-        plugins = {plugin["pluginName"]: plugin for plugin in report["pluginReports"]}
-        assert plugins["AwsSolutions"]["conclusion"] == "success"
-        assert [plugin["violations"] for plugin in plugins.values()] == [[]] * len(plugins)
 
 
 # --- the network
@@ -196,8 +169,10 @@ INSIDE = Counter(
         ("Cleanup", "Cache", 8443),
         ("Cache", "Database", 5432),
         ("Cleanup", "Database", 5432),
+        ("Library", "Database", 5432),
         ("Media", "Endpoints", 443),
         ("Workers", "Endpoints", 443),
+        ("Library", "Endpoints", 443),
         ("Cache", "Endpoints", 443),
         ("Cleanup", "Endpoints", 443),
     ]
@@ -225,6 +200,7 @@ def test_what_is_isolated_speaks_to_nobody_else_either(prod: Synthesized):
     assert inline == {
         "Media": [everything],
         "Workers": [everything],
+        "Library": [everything],
         # S3, by the gateway: the subnet's routes lead nowhere else.
         "Cache": [nowhere, ("0.0.0.0/0", "tcp", 443, 443)],
         "Cleanup": [nowhere],
@@ -394,7 +370,8 @@ def rights(synthesized: Synthesized, role: str) -> dict[str, set[str]]:
     for statement in statements(synthesized, role):
         assert statement["Effect"] == "Allow"
         for resource in as_list(statement["Resource"]):
-            name = re.sub(r"[0-9A-F]{8}>", ">", joined(resource)).rsplit(":", 1)[-1]
+            _, made = synthesized.whole.origin("media-cache", resource)
+            name = re.sub(r"[0-9A-F]{8}>", ">", joined(made)).rsplit(":", 1)[-1]
             found.setdefault(re.sub(r"[0-9a-f]{64}", "DIGEST", name), set()).update(
                 as_list(statement["Action"])
             )
@@ -468,7 +445,8 @@ def test_the_clean_up_runs_hourly_inside_and_knows_names_of_secrets_only(prod: S
     assert environment.pop("TTS_MEDIA_CACHE_BASE_URL") == "https://10.0.1.30:8443"
     assert set(environment) <= {variable.name for variable in variables(MediaCleanupSettings)}
     assert environment["MEDIA_CLEANUP_BUNDLE_PREFIX"] == "/livedub/prod"
-    assert set(environment["MEDIA_CLEANUP_DATABASE_SECRET"]) == {"Ref"}
+    part, database = prod.whole.origin("media-cache", environment["MEDIA_CLEANUP_DATABASE_SECRET"])
+    assert (part, set(database)) == ("state", {"Ref"})
     assert set(environment["MEDIA_CLEANUP_HOST_SECRET"]) == {"Ref"}
     [rule] = of_type(prod.cache, "AWS::Events::Rule").values()
     assert rule["ScheduleExpression"] == "rate(1 hour)"
@@ -476,102 +454,15 @@ def test_the_clean_up_runs_hourly_inside_and_knows_names_of_secrets_only(prod: S
     assert settings.budget_s < function["Timeout"], "it stops by itself, and says what is left"
 
 
-def test_the_catalogue_is_private_encrypted_and_backed_up(dev: Synthesized, prod: Synthesized):
-    [database] = of_type(prod.cache, "AWS::RDS::DBInstance").values()
-    assert database["PubliclyAccessible"] is False
-    assert database["StorageEncrypted"] is True
-    assert database["BackupRetentionPeriod"] == 7
-    assert database["DeletionProtection"] is True
-    [name] = of_type(prod.cache, "AWS::RDS::DBInstance")
-    assert prod.cache["Resources"][name]["DeletionPolicy"] == "Retain"
-    assert dev.cache["Resources"][name]["DeletionPolicy"] == "Delete"
-
-
-def test_no_secret_is_in_a_template(prod: Synthesized):
-    text = json.dumps(prod.cache)
-    assert '"SecretString":' not in text
-    assert text.count("{{resolve:") == text.count(":SecretString:password::}}") + text.count(
-        ":SecretString:username::}}"
-    )
-
-
 # --- the app
 
 
-def test_what_is_not_built_is_said(built: tuple[Path, Path], tmp_path: Path):
-    from infra.config import environment_config  # noqa: PLC0415
-    from infra.media_cache_app import build_media_cache_app, with_image  # noqa: PLC0415
-
-    config = with_image(environment_config("dev"), IMAGE)
-    with pytest.raises(MissingPrerequisiteError, match=r"bin/caddy.*setup/build_media_cache_host\.sh"):
-        build_media_cache_app(config, outdir=tmp_path, host_packages=tmp_path, function_packages=built[1])
+def test_what_is_not_built_is_said(tmp_path: Path):
+    (tmp_path / "layers").symlink_to(ROOT / "build/layers")
+    with pytest.raises(MissingPrerequisiteError, match=r"bin/caddy.*make build"):
+        synthesize_into(tmp_path / "out", given("dev"), Sources.of_checkout(tmp_path))
 
 
-def test_the_host_is_on_or_off():
-    from infra.media_cache_app import host_wanted  # noqa: PLC0415
-
-    assert [host_wanted(each) for each in (None, "on", "off")] == [True, True, False]
-    with pytest.raises(ConfigurationError, match="media_cache_host is 'maybe'"):
-        host_wanted("maybe")
-
-
-def test_without_an_image_nothing_is_synthesized(built: tuple[Path, Path], tmp_path: Path):
-    from infra.config import environment_config  # noqa: PLC0415
-    from infra.media_cache_app import build_media_cache_app  # noqa: PLC0415
-
+def test_without_an_image_nothing_is_synthesized(tmp_path: Path, sources: Sources):
     with pytest.raises(ConfigurationError, match=r"media_cache\.image is not set"):
-        build_media_cache_app(
-            environment_config("dev"), outdir=tmp_path, host_packages=built[0], function_packages=built[1]
-        )
-
-
-@pytest.mark.slow
-def test_it_needs_no_network_and_gives_the_same_bytes(
-    prod: Synthesized, built: tuple[Path, Path], tmp_path: Path
-):
-    no_network = ["unshare", "--user", "--map-root-user", "--net"]
-    alone = (
-        shutil.which("unshare")
-        and not subprocess.run([*no_network, "true"], capture_output=True, timeout=10, check=False).returncode
-    )
-    code = (
-        "import sys; from pathlib import Path; from dataclasses import replace\n"
-        "from infra.config import environment_config; from infra.media_cache_app import *\n"
-        "out, host, layer, image, publishers = sys.argv[1:]\n"
-        "config = with_image(environment_config('prod'), image)\n"
-        "config = replace(config, account='123456789012', region='eu-west-1',\n"
-        "    network=replace(config.network, publishers=(publishers,)))\n"
-        "app, _ = build_media_cache_app(config, outdir=Path(out), host_packages=Path(host),\n"
-        "    function_packages=Path(layer))\n"
-        "app.synth()"
-    )
-    done = subprocess.run(
-        [
-            *(no_network if alone else []),
-            sys.executable,
-            "-c",
-            code,
-            str(tmp_path),
-            *map(str, built),
-            IMAGE,
-            PUBLISHERS,
-        ],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'layers/core/python'}",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    for part in ("network", "media-cache"):
-        name = prod.path(part).name
-        assert (tmp_path / name).read_bytes() == (prod.folder / name).read_bytes()
-    if not alone:
-        pytest.skip(
-            "same bytes, but this machine lets nobody make a network of his own: offline is not proven"
-        )
+        synthesize_into(tmp_path, environment_config("dev"), sources)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from infra.stacks.control_plane import FUNCTIONS
-from tests.infra.conftest import Synthesized
+from tests.infra.conftest import Part, Synthesized
 
 LEASE = {"streams": {"dynamodb:GetItem", "dynamodb:PutItem"}}
 START = {"machine": {"states:StartExecution"}}
@@ -51,19 +51,33 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def resource_names(synthesized: Synthesized) -> dict[str, str]:
-    """Logical id -> the word used above."""
+KEPT = {
+    "streams": "Tables/Streams",
+    "replay": "Tables/Replay",
+    "reports": "Tables/Reports",
+    "relay_key": "Secrets/RelayKey",
+    "api_token": "Secrets/ApiToken",
+}
+"""In the stack `state`: the word used above -> the construct."""
+
+
+@pytest.fixture
+def control(prod: Synthesized) -> Part:
+    return prod.part("control-plane")
+
+
+def resource_names(synthesized: Synthesized) -> dict[tuple[str, str], str]:
+    """Stack and logical id -> the word used above."""
     paths = {
-        "streams": "Tables/Streams",
-        "replay": "Tables/Replay",
-        "reports": "Tables/Reports",
-        "relay_key": "Secrets/RelayKey",
-        "api_token": "Secrets/ApiToken",
         "work": "WorkQueue/Work",
         **{f"{function} logs": f"{function}Logs" for function in FUNCTIONS},
         **{function: function for function in FUNCTIONS},
     }
-    return {synthesized.named(path)[0]: name for name, path in paths.items()}
+    control, state = synthesized.part("control-plane"), synthesized.part("state")
+    return {
+        **{("state", state.named(path)[0]): name for name, path in KEPT.items()},
+        **{("control-plane", control.named(path)[0]): name for name, path in paths.items()},
+    }
 
 
 def word(synthesized: Synthesized, resource: Any) -> str:
@@ -74,20 +88,16 @@ def word(synthesized: Synthesized, resource: Any) -> str:
         name = f"livedub-{synthesized.environment}-stream-supervisor"
         words = {f":stateMachine:{name}": "machine", f":execution:{name}:*": "executions"}
         return next(word for end, word in words.items() if text.endswith(end))
-    logical_id = resource.get("Ref") or resource["Fn::GetAtt"][0]
-    return resource_names(synthesized)[logical_id]
+    part, made = synthesized.origin("control-plane", resource)
+    return resource_names(synthesized)[part, made.get("Ref") or made["Fn::GetAtt"][0]]
 
 
 def rights(synthesized: Synthesized, role_path: str) -> dict[str, set[str]]:
-    role_id, _ = synthesized.named(role_path)
     found: dict[str, set[str]] = {}
-    for policy in synthesized.of_type("AWS::IAM::Policy").values():
-        if {"Ref": role_id} not in policy["Properties"]["Roles"]:
-            continue
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
-            assert statement["Effect"] == "Allow"
-            for resource in as_list(statement["Resource"]):
-                found.setdefault(word(synthesized, resource), set()).update(as_list(statement["Action"]))
+    for statement in synthesized.part("control-plane").statements(role_path):
+        assert statement["Effect"] == "Allow"
+        for resource in as_list(statement["Resource"]):
+            found.setdefault(word(synthesized, resource), set()).update(as_list(statement["Action"]))
     return found
 
 
@@ -112,21 +122,21 @@ def test_the_state_machine_may_call_send_and_write_the_row_and_start_its_success
     }
 
 
-def test_each_function_has_a_role_of_its_own_that_lambda_alone_takes(prod: Synthesized):
-    roles = {function: prod.named(f"{function}Role") for function in FUNCTIONS}
+def test_each_function_has_a_role_of_its_own_that_lambda_alone_takes(control: Part):
+    roles = {function: control.named(f"{function}Role") for function in FUNCTIONS}
     used = {
-        function: prod.named(function)[1]["Properties"]["Role"]["Fn::GetAtt"][0] for function in FUNCTIONS
+        function: control.named(function)[1]["Properties"]["Role"]["Fn::GetAtt"][0] for function in FUNCTIONS
     }
     assert used == {function: role_id for function, (role_id, _) in roles.items()}
-    assert len(prod.of_type("AWS::IAM::Role")) == len(FUNCTIONS) + 1
+    assert len(control.of_type("AWS::IAM::Role")) == len(FUNCTIONS) + 1
     for _, role in roles.values():
         assert "ManagedPolicyArns" not in role["Properties"]
         [statement] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
 
 
-def test_only_this_api_and_these_rules_may_call_a_function(prod: Synthesized):
-    permissions = prod.of_type("AWS::Lambda::Permission").values()
+def test_only_this_api_and_these_rules_may_call_a_function(control: Part):
+    permissions = control.of_type("AWS::Lambda::Permission").values()
     for permission in permissions:
         properties = permission["Properties"]
         assert properties["Principal"] in {"apigateway.amazonaws.com", "events.amazonaws.com"}
@@ -135,11 +145,11 @@ def test_only_this_api_and_these_rules_may_call_a_function(prod: Synthesized):
 
 
 @pytest.mark.parametrize("queue", ["Work", "DeadLetters"])
-def test_queues_refuse_what_is_not_encrypted_on_the_way(prod: Synthesized, queue: str):
-    queue_id, resource = prod.named(f"WorkQueue/{queue}")
+def test_queues_refuse_what_is_not_encrypted_on_the_way(control: Part, queue: str):
+    queue_id, resource = control.named(f"WorkQueue/{queue}")
     [policy] = [
         policy["Properties"]
-        for policy in prod.of_type("AWS::SQS::QueuePolicy").values()
+        for policy in control.of_type("AWS::SQS::QueuePolicy").values()
         if policy["Properties"]["Queues"] == [{"Ref": queue_id}]
     ]
     [statement] = policy["PolicyDocument"]["Statement"]

@@ -6,10 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.infra.conftest import ROOT, Synthesize, Synthesized
+from tests.infra.conftest import FROM_THE_DEPLOYER, ROOT, Synthesize, Synthesized
+
+if TYPE_CHECKING:
+    from infra.sources import Sources
 
 NO_NETWORK = ["unshare", "--user", "--map-root-user", "--net"]
 
@@ -18,44 +22,73 @@ def run(argv: list[str], env: dict[str, str] | None = None) -> subprocess.Comple
     return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False)
 
 
-def synthesize_alone(out: Path, environment: str, *, prefix: list[str]) -> subprocess.CompletedProcess[str]:
+def synthesize_alone(
+    out: Path, context: dict[str, str], *, prefix: list[str], build: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What the cdk command does; with artefacts of `build` in place of the checkout's."""
+    whole = (
+        "import sys; from pathlib import Path; from infra import app; from infra.sources import Sources\n"
+        "Sources.of_checkout.__func__.__defaults__ = (Path(sys.argv[1]),)\n"
+        "app.run(app.main)"
+    )
+    command = ["-c", whole, str(build)] if build else ["-m", "infra.app"]
     return run(
-        [*prefix, sys.executable, "-m", "infra.app"],
+        [*prefix, sys.executable, *command],
         {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/tmp"),  # noqa: S108
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'layers/core/python'}",
             "CDK_OUTDIR": str(out),
-            "CDK_CONTEXT_JSON": json.dumps({"environment": environment} if environment else {}),
+            "CDK_CONTEXT_JSON": json.dumps(context),
             "LIVEDUB_HEARTBEAT_S": "99",
         },
     )
 
 
 def test_it_needs_no_network_and_gives_the_same_bytes_whatever_the_machine_says(
-    local: Synthesized, tmp_path: Path
+    prod: Synthesized, sources: "Sources", tmp_path: Path
 ):
     without_network = (
         NO_NETWORK if shutil.which("unshare") and run([*NO_NETWORK, "true"]).returncode == 0 else []
     )
-    done = synthesize_alone(tmp_path / "out", "local", prefix=without_network)
+    context = {"environment": "prod", **FROM_THE_DEPLOYER}
+    done = synthesize_alone(tmp_path / "out", context, prefix=without_network, build=sources.build)
     assert done.returncode == 0, done.stderr
-    for name in (f"{local.stack}.template.json", f"{local.stack}.assets.json"):
-        assert (tmp_path / "out" / name).read_bytes() == (local.folder / name).read_bytes()
-    manifest = json.loads((local.folder / "manifest.json").read_text())
-    assert "missing" not in manifest, "a look-up asks the network at synthesis"
+    for part in prod.parts.values():
+        for name in (f"{part.name}.template.json", f"{part.name}.assets.json"):
+            assert (tmp_path / "out" / name).read_bytes() == (prod.folder / name).read_bytes()
+    assert "missing" not in prod.manifest, "a look-up asks the network at synthesis"
     if not without_network:
         pytest.skip(
             "same bytes, but this machine lets nobody make a network of his own: offline is not proven"
         )
 
 
+def test_the_control_plane_alone_is_the_same_and_asks_for_nothing_of_the_rest(
+    local: Synthesized, tmp_path: Path
+):
+    done = synthesize_alone(tmp_path, {"environment": "local", "parts": "control-plane"}, prefix=[])
+    assert done.returncode == 0, done.stderr
+    assert {path.name.split(".")[0] for path in tmp_path.glob("*.template.json")} == {
+        local.part(part).name for part in ("network", "state", "control-plane")
+    }
+    ours = local.part("control-plane")
+    assert (tmp_path / ours.path.name).read_bytes() == ours.path.read_bytes()
+
+
 @pytest.mark.parametrize(
-    ("environment", "words"),
-    [("", "infra: no environment is chosen."), ("qa", "infra: environment 'qa' does not exist.")],
-)
-def test_a_wrong_environment_is_one_line(tmp_path: Path, environment: str, words: str):
-    done = synthesize_alone(tmp_path / "out", environment, prefix=[])
+    ("context", "words"),
+    [
+        ({}, "infra: no environment is chosen. Add -c environment=local|dev|staging|prod."),
+        ({"environment": "qa"}, "infra: environment 'qa' does not exist."),
+        ({"environment": "dev", "parts": "some"}, "infra: context parts is 'some'."),
+        ({"environment": "dev", "media_cache_host": "maybe"}, "context media_cache_host is 'maybe'. Give on or off."),
+        ({"environment": "dev", "media_cache_port": "https"}, "context media_cache_port is 'https'. Give a number."),
+        ({"environment": "dev", "media_cache_port": "443"}, "media_cache.port is 443"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line(tmp_path: Path, context: dict[str, str], words: str):
+    done = synthesize_alone(tmp_path / "out", context, prefix=[])
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -63,27 +96,28 @@ def test_a_wrong_environment_is_one_line(tmp_path: Path, environment: str, words
 
 def test_cfn_lint_finds_nothing(synthesize: Synthesize):
     synthesized = [synthesize(environment) for environment in ("local", "dev", "staging", "prod")]
-    templates = [str(each.folder / f"{each.stack}.template.json") for each in synthesized]
+    templates = [str(part.path) for each in synthesized for part in each.parts.values()]
     # W3005: CDK lists dependencies that a reference implies already.
     done = run([str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks=W3005", "--", *templates])
     assert (done.returncode, done.stdout.strip()) == (0, "")
 
 
-def test_cdk_nag_looked_and_found_nothing_that_is_not_accepted(prod: Synthesized):
-    report = json.loads((prod.folder / "validation-report.json").read_text())
-    assert [(plugin["pluginName"], plugin["conclusion"]) for plugin in report["pluginReports"]] == [
-        ("AwsSolutions", "success")
-    ]
+@pytest.mark.parametrize("environment", ["local", "prod"])
+def test_cdk_nag_looked_and_found_nothing_that_is_not_accepted(synthesize: Synthesize, environment: str):
+    report = json.loads((synthesize(environment).folder / "validation-report.json").read_text())
+    plugins = {plugin["pluginName"]: plugin for plugin in report["pluginReports"]}
+    assert plugins["AwsSolutions"]["conclusion"] == "success"
+    assert [plugin["violations"] for plugin in plugins.values()] == [[]] * len(plugins)
 
 
 def test_cdk_nag_would_find_something(tmp_path: Path):
     """Else the test above proves nothing. In its own process: a failed synthesis ends it."""
     code = (
         "import sys; from pathlib import Path; from aws_cdk import aws_sqs\n"
-        "from infra.app import build_app; from infra.config import environment_config\n"
-        "app, stack = build_app(environment_config('local'), outdir=Path(sys.argv[1]))\n"
-        "aws_sqs.Queue(stack, 'Careless')\n"
-        "app.synth()"
+        "from infra.app import build_control_plane; from infra.config import environment_config\n"
+        "stacks = build_control_plane(environment_config('local'), outdir=Path(sys.argv[1]))\n"
+        "aws_sqs.Queue(stacks.state, 'Careless')\n"
+        "stacks.app.synth()"
     )
     paths = f"{ROOT}{os.pathsep}{ROOT / 'layers/core/python'}"
     done = run([sys.executable, "-c", code, str(tmp_path)], {**os.environ, "PYTHONPATH": paths})
@@ -96,9 +130,9 @@ def test_cdk_nag_would_find_something(tmp_path: Path):
 
 
 def test_account_and_region_come_from_the_command_unless_configured(local: Synthesized, prod: Synthesized):
-    def target(synthesized: Synthesized) -> str:
-        manifest = json.loads((synthesized.folder / "manifest.json").read_text())
-        return manifest["artifacts"][synthesized.stack]["environment"]
+    def targets(synthesized: Synthesized) -> set[str]:
+        artifacts = synthesized.manifest["artifacts"]
+        return {artifacts[part.name]["environment"] for part in synthesized.parts.values()}
 
-    assert target(local) == "aws://123456789012/us-east-1"
-    assert target(prod) == "aws://unknown-account/unknown-region"
+    assert targets(local) == {"aws://123456789012/us-east-1"}
+    assert targets(prod) == {"aws://unknown-account/unknown-region"}

@@ -12,7 +12,7 @@ from local.aws.assembly import AssemblyError, ensure_assembly
 
 APP = """
 import json, os, pathlib
-assert json.loads(os.environ["CDK_CONTEXT_JSON"]) == {"environment": "local"}
+assert json.loads(os.environ["CDK_CONTEXT_JSON"]) == {"environment": "local", "parts": "control-plane"}
 out = pathlib.Path(os.environ["CDK_OUTDIR"])
 out.mkdir()
 (out / "manifest.json").write_text("{}")

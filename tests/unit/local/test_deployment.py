@@ -33,7 +33,7 @@ def test_outputs_are_read_by_their_names():
 
 
 def test_missing_outputs_are_named():
-    with pytest.raises(DeploymentError, match="lacks the outputs HookApiUrl, StreamsTable"):
+    with pytest.raises(DeploymentError, match="lack the outputs HookApiUrl, StreamsTable"):
         Deployed.from_outputs({k: v for k, v in OUTPUTS.items() if k not in {"StreamsTable", "HookApiUrl"}})
 
 
