@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import Any
 
 from aws_lambda_powertools.logging import correlation_paths
@@ -28,8 +29,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         clean_up,
         load_cleanup_settings,
     )
+    from livedub.media_cache.served_certificate import days_left  # noqa: PLC0415
 
     settings, cache_settings = load_cleanup_settings()
+    left = days_left(cache_settings.base_urls, datetime.now(timezone.utc))
+    if left is not None:
+        # Seen by the one that comes by every hour: an alarm tells what no renewal noticed.
+        telemetry.measure("CertificateDaysLeft", "Count", round(left, 2))
     dry_run = event.get("dry_run") is True
     within_s = max(1.0, context.get_remaining_time_in_millis() / 1_000 - _RESERVE_S)
     report = clean_up(settings, cache_settings, dry_run=dry_run, within_s=within_s)
