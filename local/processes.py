@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from livedub.errors import LivedubError, MissingPrerequisiteError
 from local.loopback_client import http_status
@@ -272,6 +272,21 @@ class Supervisor:
                 child._kill_group()  # noqa: SLF001 - the two classes are one unit
         if errors:
             raise errors[0]
+
+    async def until_one_ends(self) -> NoReturn:
+        """Wait until cancelled, or until a child that runs now has ended.
+
+        Raises:
+            ProcessError: one ended; says how.
+        """
+        ends = {asyncio.create_task(child.wait(), name=child.name): child for child in self._children}
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            raise ProcessError(ends[done.pop()].describe_end())
+        finally:
+            for task in ends:
+                task.cancel()
+            await asyncio.wait(ends)
 
     async def _spawn(
         self, spec: ProcessSpec, on_stdout: LineCallback | None, on_stderr: LineCallback | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import tempfile
@@ -19,7 +18,6 @@ from local.control_plane import ControlPlane
 from local.demo_view import state_in_words
 from local.library_stack import Library
 from local.media_servers.base import MediaServer
-from local.processes import ChildProcess, ProcessError
 from local.rtmp_url import ffmpeg_play_args, ffmpeg_publish_args
 from local.stack import CACHE_FOLDER, AgentEvent, Stack, StackOptions
 
@@ -66,19 +64,7 @@ async def run_up(options: UpOptions, console: Console) -> None:
                 if stack.media_cache is not None:
                     kept = f"{stack.media_cache.url}, speech stays in {options.out / CACHE_FOLDER}"
                     console.print(f"[bold]Media cache[/] {escape(kept)}", soft_wrap=True, highlight=False)
-                await _until_one_ends(stack.supervisor.children)
-
-
-async def _until_one_ends(vital: tuple[ChildProcess, ...]) -> None:
-    """Wait until cancelled, or until a process nothing works without has ended."""
-    ends = {asyncio.create_task(child.wait(), name=child.name): child for child in vital}
-    try:
-        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        raise ProcessError(ends[done.pop()].describe_end())
-    finally:
-        for task in ends:
-            task.cancel()
-        await asyncio.wait(ends)
+                await stack.supervisor.until_one_ends()
 
 
 def _print_urls(console: Console, server: MediaServer, control: ControlPlane, options: UpOptions) -> None:
