@@ -169,5 +169,6 @@ def _scheduled_rules() -> list[Rule]:
 
 def put_event(account_id: str, region: str, *, source: str, kind: str, resource: str, detail: Any) -> None:
     """Put an event of an AWS service on the default bus."""
-    entry = {"Source": source, "DetailType": kind, "Resources": [resource], "Detail": json.dumps(detail)}
+    resources = [resource] if resource else []
+    entry = {"Source": source, "DetailType": kind, "Resources": resources, "Detail": json.dumps(detail)}
     events_backends[account_id][region].put_events([entry])

@@ -18,6 +18,7 @@ from local.aws.overlay import (
     parameters,
     queues,
     run_command,
+    secrets,
     state_machine_speed,
     state_machine_tokens,
     state_machines,
@@ -40,6 +41,7 @@ def all_patches(runtime: Runtime) -> list[Patch]:
         *parameters.patches(runtime),
         *queues.patches(),
         *run_command.patches(runtime),
+        *secrets.patches(runtime),
         *cloudformation.patches(),
     ]
 

@@ -130,6 +130,23 @@ def test_changes_of_parameters_are_events(aws: Aws):
     assert aws.message(queue)["detail"]["type"] == "String"
 
 
+def test_a_secret_s_new_value_is_an_event_without_the_value(aws: Aws):
+    secret, queue = name("secret"), aws.make_queue()
+    told = {
+        "source": ["aws.secretsmanager"],
+        "detail-type": ["AWS API Call via CloudTrail"],
+        "detail": {"requestParameters": {"secretId": [secret]}},
+    }
+    aws.rule_to({"Arn": aws.queue_arn(queue)}, EventPattern=json.dumps(told))
+    arn = aws.secrets.create_secret(Name=secret, SecretString="first")["ARN"]
+    aws.secrets.put_secret_value(SecretId=secret, SecretString="the second")
+    put_event, text = (event := aws.message(queue))["detail"], json.dumps(event)
+    assert (put_event["eventName"], put_event["responseElements"]) == ("PutSecretValue", {"arn": arn})
+    assert "the second" not in text
+    aws.secrets.update_secret(SecretId=secret, SecretString="the third")
+    assert aws.message(queue)["detail"]["eventName"] == "UpdateSecret"
+
+
 def test_a_shell_command_is_refused(aws: Aws):
     with pytest.raises(ClientError) as refused:
         aws.parameters.send_command(
