@@ -21,6 +21,8 @@ for runtime in worker sts-cpu functions agent relay; do
   lock "$runtime" "$runtime"
 done
 lock media-cache media-cache media-cache-client cli
+lock media-host relay agent cli
+lock worker-host worker agent cli
 # The image of the local stack: no development tools, also on arm64.
 compile pyproject.toml --extra cli --extra sts-cpu --extra runpod --extra models --extra library --extra library-api \
   --extra library-worker --extra media-cache --extra media-cache-client --group local-aws --group infra \
