@@ -23,6 +23,7 @@ OF_OTHER_STACKS = {
     "publish_tls_bundle",
     "settle_tls_stores",
     "start_tls_rotation",
+    "warm_sts",
 }
 """Functions of other stacks than the control plane's."""
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))

@@ -56,4 +56,5 @@ def test_there_is_a_handler_for_every_function_of_the_state_machine_and_the_api(
         "settle_tls_stores",
         "start_tls_rotation",
         "stream_api",
+        "warm_sts",
     ]

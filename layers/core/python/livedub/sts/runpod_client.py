@@ -6,7 +6,6 @@ Not RunPod's own SDK: it polls once a second, which alone would eat a fragment's
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -18,14 +17,10 @@ import httpx
 from livedub.sts.answer import read_answer
 from livedub.sts.contract import (
     MAX_AUDIO_BASE64_BYTES,
-    Audio,
-    AudioFormat,
     ErrorCode,
     Health,
-    StsConfig,
     StsRequest,
     StsResult,
-    Target,
 )
 from livedub.sts.deadline import Deadline
 from livedub.sts.errors import StsBadAnswer, StsFailure, StsRefused, StsTimeout, StsUnavailable
@@ -47,6 +42,7 @@ from livedub.sts.runpod_job import (
     read_job,
     read_workers,
 )
+from livedub.sts.runpod_warm_up import silent_request
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +54,6 @@ _SUBMIT_MARGIN_MS = RUNSYNC_WAIT_MS + 1_000
 """How much longer than its caller a submission waits for the job's id, so that the job can be cancelled."""
 _CANCEL_BOUND_S = 5.0
 _CLOSE_BOUND_S = 2.0
-_WARM_UP_MS = 100
 
 
 class RunpodSts:
@@ -110,7 +105,7 @@ class RunpodSts:
 
         Whatever the worker answers, it has loaded its models.
         """
-        asked = _silence(min(timeout_ms, 120_000))
+        asked = silent_request(min(timeout_ms, 120_000))
         deadline = Deadline(self._clock_ns, asked.deadline_ms)
         try:
             await self._attempt(asked, deadline, PartialGate(asked, None))
@@ -289,21 +284,3 @@ def _left(deadline: Deadline) -> int:
 def _largest_answer_bytes(request: StsRequest) -> int:
     """The result and, in an aggregate, every partial before it."""
     return 2 * (TEXT_ALLOWANCE_BYTES + len(request.config.targets) * MAX_AUDIO_BASE64_BYTES)
-
-
-def _silence(deadline_ms: int) -> StsRequest:
-    return StsRequest(
-        fragment_id="warm-up/0/0",
-        stream_id="warm-up",
-        generation=0,
-        sequence_number=0,
-        deadline_ms=deadline_ms,
-        audio=Audio(
-            format=AudioFormat.PCM_S16LE,
-            sample_rate_hz=16_000,
-            channels=1,
-            duration_ms=_WARM_UP_MS,
-            data_base64=base64.b64encode(bytes(2 * 16 * _WARM_UP_MS)).decode(),
-        ),
-        config=StsConfig(source_language="auto", targets=(Target(language="en"),)),
-    )

@@ -73,6 +73,18 @@ class ApiFunctionSettings(StreamsSettings, StartSettings, ApiSettings):
     """Of the stream API."""
 
 
+class WarmUpFunctionSettings(_FunctionSettings):
+    """Of warm_sts."""
+
+    sts_url_parameter: str = Field(description="SSM parameter with the address of speech to speech.")
+    sts_secret: str = Field(description="Name of the secret with STS_API_KEY, a JSON object.")
+    sts_runpod_base_url: str = Field(
+        default="",
+        validation_alias="STS_RUNPOD_BASE_URL",
+        description="Address of RunPod's API; empty for RunPod's own.",
+    )
+
+
 FUNCTION_SETTINGS: Mapping[str, type[BaseSettings]] = {
     "on_publish": PublishFunctionSettings,
     "on_unpublish": SignedFunctionSettings,
@@ -83,5 +95,6 @@ FUNCTION_SETTINGS: Mapping[str, type[BaseSettings]] = {
     "reconcile_streams": ReconcileFunctionSettings,
     "stream_api": ApiFunctionSettings,
     "execution_watch": StartingFunctionSettings,
+    "warm_sts": WarmUpFunctionSettings,
 }
 """By folder of `functions/`."""

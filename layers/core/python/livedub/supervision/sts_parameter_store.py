@@ -52,7 +52,8 @@ class StsParameterStore:
                 f"Secret {secret} has no {API_KEY}.",
                 remedy=f'Put {{"{API_KEY}": "..."}} into it, with a RunPod key that may use the endpoint.',
             )
-        return key.strip()
+        # A service of ours may accept several, for rotation: the first is the new one.
+        return key.partition(",")[0].strip()
 
     def point_to(self, environment: str, endpoint_id: str) -> list[str] | None:
         """Tell an environment which endpoint is its own; returns the parameters that changed.

@@ -1,0 +1,1 @@
+"""The function warm_sts; see handler."""
