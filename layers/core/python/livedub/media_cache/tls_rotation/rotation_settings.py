@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _HTTPS_PORT = 443
+_MOST_LOOKS = 1_000
 
 
 class _RotationSettings(BaseSettings):
@@ -93,6 +94,15 @@ class TlsCheckSettings(TlsConsumersSettings):
         if parts.scheme != "https" or not parts.hostname or "," in value:
             raise ValueError("it is not one address https://HOST:PORT")
         return value.strip()
+
+    @model_validator(mode="after")
+    def _bounded_looks(self) -> TlsCheckSettings:
+        # Each is ten events of the at most 25,000 of one execution.
+        if self.pair_wait_s > _MOST_LOOKS * self.poll_s:
+            raise ValueError(
+                f"pair_wait_s {self.pair_wait_s} is more than {_MOST_LOOKS} looks of poll_s {self.poll_s}"
+            )
+        return self
 
     @property
     def host(self) -> str:

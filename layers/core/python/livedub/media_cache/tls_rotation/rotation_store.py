@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from livedub.errors import ConfigurationError
+from livedub.media_cache.tls_material import TlsMaterialError, check_pair
 from livedub.media_cache.tls_rotation.versions import Versions
+from livedub.media_cache.tls_sources import decode_variable
 from livedub.supervision.aws_client import aws_client, aws_errors, error_code
 
 CHAIN = "MEDIA_TLS_FULLCHAIN_B64"
@@ -92,17 +94,15 @@ class TlsRotationStore:
     def restore(self) -> bool:
         """Put back the pair that was served last, or none where none was; whether anything had to be written.
 
-        Whatever else the secret holds stays as it is.
+        Whatever else the secret holds stays as it is. Where one half of what was served is gone neither is put back:
+        without a pair the host serves what it has, with half of one it does not start.
 
         Raises:
             StoreUnavailableError: AWS did not answer, or refuses.
             ConfigurationError: the secret is no JSON object.
         """
-        now = self.pair()
-        _, chain_b64 = self._chain(f"{self._parameter}:{PARAMETER_LABEL}")
-        _, good = self._held({"VersionStage": SECRET_STAGE})
-        key_b64 = _text(good.get(KEY)).strip() if chain_b64 else ""
-        if now.chain_b64 == chain_b64 and now.key_b64 == key_b64:
+        now, (chain_b64, key_b64) = self.pair(), self._served_last()
+        if (now.chain_b64, now.key_b64) == (chain_b64, key_b64):
             return False
         if now.key_b64 != key_b64:
             self._write_key(key_b64)
@@ -111,6 +111,17 @@ class TlsRotationStore:
         if chain_b64:
             self.mark_served(self.chain()[0])
         return True
+
+    def _served_last(self) -> tuple[str, str]:
+        """Chain and key that are marked; both empty where they are no pair."""
+        _, chain_b64 = self._chain(f"{self._parameter}:{PARAMETER_LABEL}")
+        _, held = self._held({"VersionStage": SECRET_STAGE})
+        key_b64 = _text(held.get(KEY)).strip()
+        try:
+            check_pair(decode_variable(CHAIN, chain_b64), decode_variable(KEY, key_b64))
+        except TlsMaterialError:
+            return "", ""
+        return chain_b64, key_b64
 
     def _chain(self, name: str) -> tuple[int, str]:
         with aws_errors(f"Reading {name}"):
