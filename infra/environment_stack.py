@@ -36,3 +36,8 @@ class EnvironmentStack(Stack):
         )
         self.config = config
         Tags.of(self).add("livedub:environment", config.name)
+
+    @property
+    def metrics_namespace(self) -> str:
+        """Of this environment's own metrics: environments may share an account."""
+        return f"livedub/{self.config.name}"

@@ -55,6 +55,7 @@ class FunctionSetup:
         values: every environment variable some function may ask for.
         policy: variables of SupervisionPolicy where this environment departs from the defaults.
         log_level: of the functions' own lines.
+        metrics_namespace: of the functions' own metrics.
         network: where they run; None: outside of any network of ours.
     """
 
@@ -64,6 +65,7 @@ class FunctionSetup:
     values: Mapping[str, str]
     policy: Mapping[str, str]
     log_level: str
+    metrics_namespace: str
     network: FunctionNetwork | None = None
 
 
@@ -179,7 +181,7 @@ def _environment(construct_id: str, spec: FunctionSpec, setup: FunctionSetup) ->
         **setup.policy,
         **(_required_values(construct_id, setup) if spec.environment is None else spec.environment),
         "POWERTOOLS_SERVICE_NAME": folder_name(construct_id),
-        "POWERTOOLS_METRICS_NAMESPACE": "livedub",
+        "POWERTOOLS_METRICS_NAMESPACE": setup.metrics_namespace,
         "POWERTOOLS_LOG_LEVEL": setup.log_level,
     }
 

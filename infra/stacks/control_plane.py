@@ -117,6 +117,7 @@ class ControlPlaneStack(EnvironmentStack):
             layers=layers.all,
             log_retention=self.config.log_retention,
             log_level=self.config.log_level,
+            metrics_namespace=self.metrics_namespace,
             policy=self.config.policy_variables(),
             values={
                 "LIVEDUB_STREAMS_TABLE": self.tables.streams.table_name,

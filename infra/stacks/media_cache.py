@@ -95,6 +95,7 @@ class MediaCacheStack(EnvironmentStack):
                 layers=layers.all,
                 log_retention=self.config.log_retention,
                 log_level=self.config.log_level,
+                metrics_namespace=self.metrics_namespace,
                 policy={},
                 values={},
                 network=FunctionNetwork(

@@ -113,6 +113,7 @@ class MediaLibraryStack(EnvironmentStack):
             layers=layers.all,
             log_retention=self.config.log_retention,
             log_level=self.config.log_level,
+            metrics_namespace=self.metrics_namespace,
             policy={},
             values={},
             # Where NAT leads to what has no endpoint here: SQS and Step Functions.

@@ -99,6 +99,7 @@ def test_the_environment_is_what_its_settings_require(control: Part, function: s
     variables = control.named(function)[1]["Properties"]["Environment"]["Variables"]
     assert set(variables) == required_variables(function) | POLICY_OF_LOCAL | POWERTOOLS
     assert variables["POWERTOOLS_SERVICE_NAME"] == folder_name(function)
+    assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "livedub/local"
     assert variables["LIVEDUB_HEARTBEAT_S"] == "6"
 
 
@@ -168,6 +169,7 @@ def test_a_function_without_a_folder_is_refused(tmp_path: Path):
         values={},
         policy={},
         log_level="INFO",
+        metrics_namespace="livedub/test",
     )
     with pytest.raises(ConfigurationError, match=r"OnPublish has no .*on_publish/handler\.py"):
         PythonFunction(Stack(App(), "Test"), "OnPublish", spec=FunctionSpec("Test."), setup=setup)
@@ -181,6 +183,7 @@ def test_a_required_variable_without_a_value_is_refused():
         values={"LIVEDUB_STREAMS_TABLE": "streams"},
         policy={},
         log_level="INFO",
+        metrics_namespace="livedub/test",
     )
     with pytest.raises(ConfigurationError, match=r"OnPublish requires .*LIVEDUB_STATE_MACHINE_ARN"):
         PythonFunction(Stack(App(), "Test"), "OnPublish", spec=FunctionSpec("Test."), setup=setup)

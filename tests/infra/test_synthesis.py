@@ -73,7 +73,8 @@ def test_the_control_plane_alone_is_the_same_and_asks_for_nothing_of_the_rest(
         local.part(part).name for part in ("network", "state", "control-plane")
     }
     ours = local.part("control-plane")
-    assert (tmp_path / ours.path.name).read_bytes() == ours.path.read_bytes()
+    alone = json.loads((tmp_path / ours.path.name).read_text())
+    assert alone["Resources"] == ours.resources
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from livedub.cli.main import app
 from livedub.errors import ConfigurationError
 from livedub.media_cache.cleanup_run import load_cleanup_settings
-from livedub.media_cache.database_secret import database_url
 from livedub.supervision.aws_client import aws_client
+from livedub.supervision.database_secret import database_url
 from livedub.supervision.secret_store import SecretStore
 
 RDS = {
@@ -54,6 +54,8 @@ def secret(name: str, value: object) -> None:
 def test_the_catalogues_address_is_made_of_what_rds_writes():
     secret("rds", RDS)
     assert database_url(SecretStore.connect(), "rds") == URL
+    secret("url", f"  {URL}\n")
+    assert database_url(SecretStore.connect(), "url") == URL
     secret("without-port", {**RDS, "port": None})
     assert database_url(SecretStore.connect(), "without-port") == URL.replace(":5433", ":5432")
 
@@ -61,7 +63,7 @@ def test_the_catalogues_address_is_made_of_what_rds_writes():
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("postgresql://here", "Secret odd is no JSON object"),
+        ("mysql://here", "Secret odd is no JSON object"),
         ("[1]", "Secret odd is no JSON object"),
         ({**RDS, "host": ""}, "Secret odd has no host"),
         ({"engine": "postgres"}, "Secret odd has no username, password, host, dbname"),

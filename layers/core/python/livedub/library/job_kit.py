@@ -13,6 +13,7 @@ from livedub.library.jobs import JobStore
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.storage import LibraryStorage
 from livedub.library.work.run import run_job
+from livedub.supervision.database_secret import database_url
 from livedub.supervision.secret_store import SecretStore
 
 
@@ -32,7 +33,8 @@ class JobKit:
         Raises:
             ConfigurationError: DATABASE_URL is empty or cannot be read.
         """
-        url = self._secret(self.settings.database_url_secret) or self.settings.database_url.get_secret_value()
+        named = self.settings.database_url_secret
+        url = database_url(self._secrets, named) if named else self.settings.database_url.get_secret_value()
         if not url:
             raise ConfigurationError(
                 "DATABASE_URL is empty.", remedy="Set it, or LIBRARY_DATABASE_URL_SECRET."

@@ -106,7 +106,8 @@ class LibrarySettings(BaseSettings):
     )
     database_url_secret: str = Field(
         default="",
-        description="Name of the secret in Secrets Manager that holds DATABASE_URL; wins over the variable.",
+        description="Name of the secret in Secrets Manager that holds DATABASE_URL, or the JSON object that RDS makes; wins "
+        "over the variable.",
     )
     scan_read_s: float = Field(
         default=10.0,

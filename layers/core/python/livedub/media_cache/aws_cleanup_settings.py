@@ -7,8 +7,8 @@ from pydantic import SecretStr
 from livedub.errors import ConfigurationError
 from livedub.media_cache.cleanup_settings import MediaCleanupSettings
 from livedub.media_cache.consumer_settings import MediaCacheSettings
-from livedub.media_cache.database_secret import database_url, secret_object
 from livedub.media_cache.parameter_store import ParameterStore
+from livedub.supervision.database_secret import database_url, secret_object
 from livedub.supervision.secret_store import SecretStore
 
 _TOKEN = "MEDIA_UPLOAD_TOKEN"  # noqa: S105 - its name

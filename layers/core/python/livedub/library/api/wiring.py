@@ -10,6 +10,7 @@ from livedub.library.api.callback_auth import CallbackGate
 from livedub.library.api.service import LibraryService
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.types import ScanResult
+from livedub.supervision.database_secret import database_url
 from livedub.supervision.secret_store import SecretStore
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class ConnectedParts:
         from livedub.library.catalogue import connect_catalogue  # noqa: PLC0415 - brings psycopg
 
         settings = self._settings
-        url = _text(settings.database_url_secret) or settings.database_url.get_secret_value()
+        named = settings.database_url_secret
+        url = database_url(_secrets(), named) if named else settings.database_url.get_secret_value()
         if not url:
             raise ConfigurationError(
                 "DATABASE_URL is not set: there is no catalogue.",

@@ -1,4 +1,4 @@
-"""The catalogue's address in the form that RDS keeps it: a JSON object in Secrets Manager."""
+"""A database's address in Secrets Manager: a URL, or in the form that RDS keeps it, a JSON object."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from livedub.supervision.secret_store import SecretStore
 
 _FIELDS = ("username", "password", "host", "dbname")
 _POSTGRES = 5432
+_URLS = ("postgresql://", "postgres://")
 
 
 def database_url(secrets: SecretStore, name: str) -> str:
-    """DATABASE_URL as secret `name` has it; over TLS, for RDS refuses everything else.
+    """DATABASE_URL as secret `name` has it; of what RDS writes one over TLS, for RDS refuses everything else.
 
     Raises:
         StoreUnavailableError: Secrets Manager does not answer, or refuses.
-        ConfigurationError: the secret is not what RDS writes.
+        ConfigurationError: the secret is neither a URL nor what RDS writes.
     """
+    text = secrets.text(name)
+    if text.startswith(_URLS):
+        return text
     held = secret_object(secrets, name)
     missing = [field for field in _FIELDS if not str(held.get(field) or "")]
     if missing:
         raise ConfigurationError(
             f"Secret {name} has no {', '.join(missing)}.",
-            remedy="Name the secret that RDS made: a JSON object with host, port, dbname, username, password.",
+            remedy="Name a secret with a postgresql:// URL, or the one that RDS made: a JSON object with host, port, "
+            "dbname, username, password.",
         )
     username, password, host, dbname = (quote(str(held[field]), safe="") for field in _FIELDS)
     port = held.get("port") or _POSTGRES
