@@ -8,7 +8,12 @@ from livedub.media_cache.cleanup_settings import MediaCleanupSettings
 from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.media_tls_settings import MediaTlsSettings
 from livedub.settings import render_env_example
-from livedub.supervision.function_settings import ApiSettings, ReconcileFunctionSettings
+from livedub.sts.runpod_account_settings import RunpodAccountSettings
+from livedub.supervision.function_settings import (
+    ApiSettings,
+    ReconcileFunctionSettings,
+    WarmUpFunctionSettings,
+)
 from livedub.supervision.policy import SupervisionPolicy
 from media_edge.cache.host_settings import HostSettings
 from media_edge.cache.upload_settings import UploadSettings
@@ -25,8 +30,10 @@ GROUPS = [
     ("Media host that records: python -m media_edge.mediamtx.recordings", RecordingsSettings),
     ("Lambda functions: set by the CDK app", ReconcileFunctionSettings),
     ("Lambda function stream_api, besides", ApiSettings),
+    ("Lambda function warm_sts", WarmUpFunctionSettings),
     ("Supervision's patience, of all functions and the agent", SupervisionPolicy),
     ("STS service: python -m gpu_handler serve", StsSettings),
+    ("RunPod account: livedub runpod", RunpodAccountSettings),
     ("Media cache's upload service: python -m media_edge.cache serve", UploadSettings),
     ("Media cache on one machine, besides: python -m media_edge.cache up, livedub media up", HostSettings),
     ("Media cache's certificate: livedub media tls-init, rotate", MediaTlsSettings),

@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from gpu_handler.settings import StsSettings
 from livedub.audio.codec import decode_audio
 from livedub.sts.contract import StsRequest
+from livedub.sts.runpod_endpoint_spec import RunpodEndpointSpec, read_spec
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCKERFILE = ROOT / "gpu_handler/Dockerfile"
@@ -232,21 +233,31 @@ class HubTests(Documented):
     config: HubTestConfig
 
 
+class PersistentMount(Documented):
+    size: int = Field(ge=10)
+    path: str
+
+
+class TemplateMounts(Documented):
+    persistent: PersistentMount
+
+
 class PodTemplate(Documented):
-    """The body of RunPod's `POST /templates`."""
+    """The body of RunPod's `POST /v2/templates` (docs.runpod.io/api-reference-v2, CreateTemplateRequest)."""
 
     name: str
-    image_name: str
+    image: str
     category: Literal["NVIDIA", "AMD", "CPU"]
-    is_serverless: Literal[False]
-    is_public: bool
-    container_disk_in_gb: int
-    volume_in_gb: int
-    volume_mount_path: str
+    serverless: Literal[False]
+    public: bool
+    start_ssh: bool
+    start_jupyter: bool
+    allowed_cuda_versions: list[Annotated[str, Field(pattern=r"^\d+\.\d+$")]]
+    disk: int = Field(ge=1)
+    mounts: TemplateMounts
     ports: list[Annotated[str, Field(pattern=r"^\d+/(http|tcp)$")]]
-    docker_start_cmd: list[str]
+    args: str
     env: dict[str, str]
-    readme: str
 
 
 def hub() -> Hub:
@@ -259,6 +270,10 @@ def hub_tests() -> HubTests:
 
 def template() -> PodTemplate:
     return PodTemplate.model_validate_json((ROOT / "runpod-template.json").read_bytes())
+
+
+def endpoint() -> RunpodEndpointSpec:
+    return read_spec(ROOT / "runpod-endpoint.json")
 
 
 def settings_from(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> StsSettings:
@@ -275,7 +290,7 @@ def known_variables() -> set[str]:
 def test_every_variable_that_runpod_is_told_of_is_one():
     keys = [variable.key for variable in hub().config.env + hub_tests().config.env]
     keys += [key for preset in hub().config.presets for key in preset.defaults]
-    assert set(keys) | set(template().env) <= known_variables()
+    assert {*keys, *template().env, *endpoint().env} <= known_variables()
 
 
 def test_every_preset_gives_valid_settings(monkeypatch: pytest.MonkeyPatch):
@@ -295,18 +310,19 @@ def test_an_input_offers_only_values_the_settings_take(monkeypatch: pytest.Monke
 
 def test_a_host_must_have_the_cuda_that_the_image_holds():
     image = locked("sts-image-gpu.txt")["nvidia-cuda-runtime-cu12"].split(".")[:2]
-    for versions in (hub().config.allowed_cuda_versions, hub_tests().config.allowed_cuda_versions):
+    allowed = [each.config.allowed_cuda_versions for each in (hub(), hub_tests())]
+    for versions in (*allowed, template().allowed_cuda_versions, [endpoint().gpu.min_cuda_version]):
         assert all(tuple(map(int, version.split("."))) >= tuple(map(int, image)) for version in versions)
 
 
 def test_the_pod_serves_http_on_the_port_it_opens(monkeypatch: pytest.MonkeyPatch):
     pod = template()
-    assert pod.docker_start_cmd == ["serve"]
+    assert pod.args == "serve"
     environment = " ".join(line for line in instructions() if line.startswith("ENV "))
     (port,) = re.findall(r"STS_API_PORT=(\d+)", environment)
     assert pod.ports == [f"{port}/http"]
     chosen = settings_from(pod.env, monkeypatch)
-    assert chosen.model_dir.is_relative_to(pod.volume_mount_path)
+    assert chosen.model_dir.is_relative_to(pod.mounts.persistent.path)
 
 
 def test_no_secret_stands_in_the_template():
