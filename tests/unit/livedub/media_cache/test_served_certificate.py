@@ -65,7 +65,11 @@ def test_a_host_that_does_not_answer_says_nothing(tmp_path: Path):
 
 def test_a_host_without_tls_says_nothing():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=lambda: server.accept()[0].close())
+
+        def hang_up() -> None:
+            server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
         thread.start()
         url = f"https://127.0.0.1:{server.getsockname()[1]}"
         assert days_left([url], datetime.now(timezone.utc)) is None

@@ -1,0 +1,107 @@
+"""What says that a machine is gone, full, or about to lose its certificate."""
+
+# jsii's generated classes do not match its generated interfaces: parameter names differ.
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from infra.constructs.alarms import MINUTE, Alarms, AlarmSpec, make_alarm, topic_name
+from infra.constructs.own_metrics import OwnMetrics
+
+_TWO_HOURS = 120
+"""A certificate is looked at once an hour."""
+
+
+class InstanceAlarm(Construct):
+    """Goes off when AWS's checks of one machine fail, or find none that runs.
+
+    It stands in the stack of its machine: in another one, it would go on watching a machine that was replaced.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, environment: str, name: str, instance_id: str
+    ) -> None:
+        super().__init__(scope, construct_id)
+        topic_arn = Stack.of(self).format_arn(
+            service="sns", resource=topic_name(environment), arn_format=ArnFormat.NO_RESOURCE_NAME
+        )
+        self.alarm = make_alarm(
+            self,
+            AlarmSpec(
+                f"{name}-down",
+                "The machine does not answer, or does not run.",
+                cloudwatch.Metric(
+                    namespace="AWS/EC2",
+                    metric_name="StatusCheckFailed",
+                    dimensions_map={"InstanceId": instance_id},
+                    statistic="Maximum",
+                    period=MINUTE,
+                ),
+                over=0,
+                of=(2, 3),
+                silence=True,
+            ),
+            environment,
+            sns.Topic.from_topic_arn(self, "Topic", topic_arn),
+        )
+
+
+def add_group_alarm(alarms: Alarms, name: str, group_name: str) -> None:
+    """Hosts that a group wants and does not have; needs the group's own metrics."""
+    by_name = {
+        metric_name.removeprefix("Group").removesuffix("Instances").removesuffix("Capacity").lower(): metric
+        for metric_name in ("GroupDesiredCapacity", "GroupInServiceInstances")
+        for metric in [
+            cloudwatch.Metric(
+                namespace="AWS/AutoScaling",
+                metric_name=metric_name,
+                dimensions_map={"AutoScalingGroupName": group_name},
+                statistic="Average",
+                period=MINUTE,
+            )
+        ]
+    }
+    alarms.add(
+        AlarmSpec(
+            f"{name}-missing",
+            "Hosts that should be there did not start, or did not say that they are ready.",
+            cloudwatch.MathExpression(
+                expression="desired - inservice", using_metrics=by_name, label="missing", period=MINUTE
+            ),
+            over=0,
+            of=(15, 15),
+        )
+    )
+
+
+def add_certificate_alarm(alarms: Alarms, metrics: OwnMetrics, *, least_days: int) -> None:
+    """What the clean-up sees of the certificate that the media cache serves."""
+    alarms.add(
+        AlarmSpec(
+            "certificate-expiring",
+            f"The media cache's certificate ends in less than {least_days} days.",
+            metrics.of_function(
+                "media_cache_cleanup", "CertificateDaysLeft", statistic="Minimum", minutes=_TWO_HOURS
+            ),
+            over=least_days,
+            below=True,
+        )
+    )
+
+
+def add_disk_alarm(alarms: Alarms, name: str, fullest: cloudwatch.Metric, *, percent: int) -> None:
+    """The fullest disk of a kind of host."""
+    alarms.add(
+        AlarmSpec(
+            f"{name}-disk-full",
+            f"A disk is more than {percent} % full.",
+            fullest.with_(period=Duration.minutes(5), statistic="Maximum"),
+            over=percent,
+            of=(2, 2),
+        )
+    )
