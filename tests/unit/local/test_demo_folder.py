@@ -5,11 +5,12 @@ import pytest
 from rich.console import Console
 
 from livedub.errors import InvalidInputError
-from local.demo import DemoOptions, _Files, run_demo
+from local.broadcast import BroadcastFiles
+from local.demo import DemoOptions, run_demo
 
 
 def test_an_earlier_demos_results_are_removed(tmp_path: Path):
-    files = _Files(tmp_path / "out")
+    files = BroadcastFiles(tmp_path / "out")
     files.clear()
     (files.out / "report.json").write_text("{}")
     (files.recordings / "out.flv").touch()
@@ -22,7 +23,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path):
     (tmp_path / "clip").mkdir()
     (tmp_path / "clip" / "holiday.mp4").touch()
     with pytest.raises(InvalidInputError, match=r"holds something else.*Give a new folder"):
-        _Files(tmp_path).clear()
+        BroadcastFiles(tmp_path).clear()
     assert (tmp_path / "clip" / "holiday.mp4").exists()
 
 
