@@ -106,3 +106,30 @@ def test_what_can_be_no_key_is_refused_before_it_is_sent(key: str):
     with pytest.raises(ConfigurationError, match="RUNPOD_API_KEY is no API key") as refused:
         RunpodAccount(key)
     assert key not in str(refused.value)
+
+
+def listed(request: httpx.Request, *, pages: int) -> httpx.Response:
+    """A list in parts, as RunPod gives long ones."""
+    number = int(request.url.params.get("cursor", "0"))
+    endpoint = {
+        "id": f"e{number}",
+        "name": "n",
+        "workers": {"min": 0, "max": 1},
+        "scaling": {"type": "QUEUE_DELAY", "queueDelay": 1},
+        "timeout": 1,
+    }
+    pagination = {"hasNextPage": number + 1 < pages, "nextCursor": str(number + 1)}
+    return httpx.Response(200, json={"endpoints": [endpoint], "pagination": pagination})
+
+
+def test_a_long_list_is_read_to_its_end():
+    with account(lambda request: listed(request, pages=3)) as runpod:
+        assert [endpoint.id for endpoint in runpod.endpoints()] == ["e0", "e1", "e2"]
+
+
+def test_a_list_without_end_is_told():
+    with (
+        account(lambda request: listed(request, pages=10_000)) as runpod,
+        pytest.raises(RunpodAccountUnavailableError, match="more than 100 parts"),
+    ):
+        runpod.endpoints()

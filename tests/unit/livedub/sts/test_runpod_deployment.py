@@ -194,6 +194,12 @@ def test_a_deployment_that_broke_off_goes_on(rig: AccountRig):
     assert rig.account.templates()[0].serverless
 
 
+def test_an_endpoint_is_known_by_its_name_with_what_runpod_appends(rig: AccountRig):
+    endpoint = deploy(rig, spec())
+    rig.account.update_endpoint(endpoint.id, {"name": f"{NAME} -fb"})
+    assert planned(rig, spec()).empty
+
+
 def test_two_endpoints_of_one_name_are_refused_by_id(rig: AccountRig):
     first = deploy(rig, spec())
     body = {"name": NAME, "image": IMAGE, "type": "QUEUE", "gpu": {"pools": ["ADA_24"]}}

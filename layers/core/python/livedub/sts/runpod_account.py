@@ -127,14 +127,30 @@ class RunpodEndpoint(_Container):
         }
 
 
-class TemplateList(_Answer):
-    """Every template of the account."""
+class _Pagination(_Answer):
+    has_next_page: bool = False
+    next_cursor: str | None = None
+
+
+class Page(_Answer):
+    """A list, or a part of a long one."""
+
+    pagination: _Pagination = _Pagination()
+
+    @property
+    def next_cursor(self) -> str:
+        """What asks for the next part; empty after the last."""
+        return (self.pagination.next_cursor or "") if self.pagination.has_next_page else ""
+
+
+class TemplateList(Page):
+    """Templates of the account."""
 
     templates: list[Template]
 
 
-class EndpointList(_Answer):
-    """Every endpoint of the account."""
+class EndpointList(Page):
+    """Endpoints of the account."""
 
     endpoints: list[RunpodEndpoint]
 

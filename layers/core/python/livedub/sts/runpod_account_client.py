@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -12,6 +14,7 @@ from livedub.bearer_api_client import BearerApi
 from livedub.errors import ConfigurationError, LivedubError
 from livedub.sts.runpod_account import (
     EndpointList,
+    Page,
     RunpodEndpoint,
     Template,
     TemplateList,
@@ -25,6 +28,7 @@ URL_VARIABLE = "RUNPOD_ACCOUNT_URL"
 
 _TIMEOUT_S = 30.0
 _SAID_CHARACTERS = 500
+_MOST_PAGES = 100
 _NOT_FOUND = 404
 _SERVER_FAULT = 500
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -37,6 +41,7 @@ _REMEDIES = {
 _REMEDY = "Correct what RunPod names, and run the command again; it goes on where it was."
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_PageModel = TypeVar("_PageModel", bound=Page)
 
 
 class RunpodAccountRefusedError(LivedubError):
@@ -78,7 +83,7 @@ class RunpodAccount(BearerApi):
 
     def templates(self) -> list[Template]:
         """Every template of the account."""
-        return self._ask(TemplateList, "GET", "/templates").templates
+        return [each for page in self._pages(TemplateList, "/templates") for each in page.templates]
 
     def create_template(self, body: Any) -> Template:
         """Make one."""
@@ -94,7 +99,7 @@ class RunpodAccount(BearerApi):
 
     def endpoints(self) -> list[RunpodEndpoint]:
         """Every serverless endpoint of the account."""
-        return self._ask(EndpointList, "GET", "/serverless").endpoints
+        return [each for page in self._pages(EndpointList, "/serverless") for each in page.endpoints]
 
     def create_endpoint(self, body: Any) -> RunpodEndpoint:
         """Make one."""
@@ -111,6 +116,20 @@ class RunpodAccount(BearerApi):
     def workers(self, endpoint_id: str) -> WorkerSummary:
         """How many workers the endpoint has now."""
         return self._ask(WorkerList, "GET", f"/serverless/{_checked(endpoint_id)}/workers").summary
+
+    def _pages(self, model: type[_PageModel], path: str) -> Generator[_PageModel]:
+        """A list whole: what it lacked would be made a second time."""
+        page = self._ask(model, "GET", path)
+        yield page
+        for _ in range(_MOST_PAGES):
+            if not page.next_cursor:
+                return
+            page = self._ask(model, "GET", f"{path}?{urlencode({'cursor': page.next_cursor})}")
+            yield page
+        raise RunpodAccountUnavailableError(
+            f"{self._url} answers GET {path} in more than {_MOST_PAGES} parts.",
+            remedy=f"Check {URL_VARIABLE}.",
+        )
 
     def _delete(self, path: str) -> bool:
         response = self._send("DELETE", path)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from livedub.sts.runpod_account_client import RunpodAccount
 
 DEFAULT_NAME = "livedub-sts"
+_FLASHBOOT_SUFFIX = " -fb"
+"""What RunPod's console and older interfaces append to the name of an endpoint with FlashBoot."""
 
 
 class _Named(Protocol):
@@ -188,7 +190,7 @@ def _with_template(account: RunpodAccount, plan: Plan) -> Template:
 
 
 def _only(kind: str, name: str, found: Sequence[_Resource]) -> _Resource | None:
-    fitting = [each for each in found if each.name == name]
+    fitting = [each for each in found if each.name.removesuffix(_FLASHBOOT_SUFFIX) == name]
     if len(fitting) > 1:
         raise ConfigurationError(
             f"the account has {len(fitting)} {kind}s called {name}: {', '.join(each.id for each in fitting)}.",
