@@ -167,6 +167,14 @@ def test_what_runpod_took_back_by_itself_is_set_again(rig: AccountRig):
     assert deploy(rig, spec()).workers.max == 3
 
 
+def test_without_an_image_the_deployed_one_stays(rig: AccountRig):
+    with pytest.raises(ConfigurationError, match="image is missing"):
+        planned(rig, spec(image=""))
+    deploy(rig, spec())
+    assert planned(rig, spec(image="")).empty
+    assert deploy(rig, spec(image="", workers={"max": 9})).image == IMAGE
+
+
 def test_where_the_file_leaves_data_centres_open_they_stay(rig: AccountRig):
     endpoint = deploy(rig, spec())
     rig.account.update_endpoint(endpoint.id, {"dataCenterIds": ["EU-RO-1"]})

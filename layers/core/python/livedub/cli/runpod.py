@@ -42,7 +42,11 @@ def deploy(
     *,
     file: FileOption = Path("runpod-endpoint.json"),
     image: Annotated[
-        str, typer.Option(metavar="IMAGE", help="The worker's image by digest, instead of the file's.")
+        str,
+        typer.Option(
+            metavar="IMAGE",
+            help="The worker's image by digest, instead of the file's; without either, the deployed one stays.",
+        ),
     ] = "",
     environment: EnvironmentOption = "",
     name: NameOption = "",
@@ -128,7 +132,8 @@ def _spec(file: Path, image: str) -> RunpodEndpointSpec:
 
     spec = read_spec(file)
     spec = spec.model_copy(update={"image": image}) if image else spec
-    spec.checked_image()
+    if spec.image:
+        spec.checked_image()
     return spec
 
 

@@ -116,11 +116,13 @@ def look(account: RunpodAccount, name: str) -> Present:
 
 
 def make_plan(spec: RunpodEndpointSpec, present: Present) -> Plan:
-    """Compare what shall be with what is there.
+    """Compare what shall be with what is there. A file that names no image leaves the one that is deployed.
 
     Raises:
         ConfigurationError: the image is missing, or no digest.
     """
+    if present.endpoint and not spec.image:
+        spec = spec.model_copy(update={"image": present.endpoint.image})
     wanted = wanted_container(spec)
     template = present.template
     of_template = {**template.container(), "serverless": template.serverless} if template else {}

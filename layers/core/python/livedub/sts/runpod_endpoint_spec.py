@@ -81,7 +81,8 @@ class RunpodEndpointSpec(_Part):
     """The endpoint and the template behind it.
 
     Attributes:
-        image: the worker's image, by digest: a tag may mean something else tomorrow, and workers that differ.
+        image: the worker's image, by digest: a tag may mean something else tomorrow, and workers that differ. Empty
+            leaves the deployed one.
         registry: RunPod's id of the credentials of a private registry; empty for a public one.
         disk_gb: of a worker's container.
         env: variables of the worker; what is secret, only as `{{ RUNPOD_SECRET_name }}`.
