@@ -10,10 +10,10 @@ from moto import mock_aws
 from typer.testing import CliRunner
 
 from livedub.cli.main import app
+from livedub.database.database_secret import database_url
 from livedub.errors import ConfigurationError
 from livedub.media_cache.cleanup_run import load_cleanup_settings
 from livedub.supervision.aws_client import aws_client
-from livedub.supervision.database_secret import database_url
 from livedub.supervision.secret_store import SecretStore
 
 RDS = {

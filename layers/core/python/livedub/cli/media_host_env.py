@@ -26,6 +26,7 @@ def host_env(
 
     Run it again and restart livedub-media-upload where a secret has changed. PRIVATE_IP says where the host serves.
     """
+    from livedub.database.database_secret import database_url  # noqa: PLC0415
     from livedub.errors import ConfigurationError  # noqa: PLC0415 - heavy
     from livedub.media_cache.host_environment import (  # noqa: PLC0415
         CLEANUP_NAMES,
@@ -34,7 +35,6 @@ def host_env(
     )
     from livedub.media_cache.media_tls_settings import MediaTlsSettings, SettingsSource  # noqa: PLC0415
     from livedub.media_cache.parameter_store import ParameterStore  # noqa: PLC0415
-    from livedub.supervision.database_secret import database_url  # noqa: PLC0415
     from livedub.supervision.secret_store import SecretStore  # noqa: PLC0415
 
     settings = MediaTlsSettings.load()

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from uuid import UUID
 
+from livedub.database.database_secret import database_url
 from livedub.errors import ConfigurationError
 from livedub.library.catalogue import Catalogue, connect_catalogue
 from livedub.library.job_attempt import AttemptPatience, AttemptResult, attempt_job
@@ -13,7 +14,6 @@ from livedub.library.jobs import JobStore
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.storage import LibraryStorage
 from livedub.library.work.run import run_job
-from livedub.supervision.database_secret import database_url
 from livedub.supervision.secret_store import SecretStore
 
 

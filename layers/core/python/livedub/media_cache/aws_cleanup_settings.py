@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
+from livedub.database.database_secret import database_url, secret_object
 from livedub.errors import ConfigurationError
 from livedub.media_cache.cleanup_settings import MediaCleanupSettings
 from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.parameter_store import ParameterStore
-from livedub.supervision.database_secret import database_url, secret_object
 from livedub.supervision.secret_store import SecretStore
 
 _TOKEN = "MEDIA_UPLOAD_TOKEN"  # noqa: S105 - its name

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from livedub.database.database_secret import database_url
 from livedub.errors import ConfigurationError
 from livedub.library.api.callback_auth import CallbackGate
 from livedub.library.api.service import LibraryService
 from livedub.library.library_settings import LibrarySettings
 from livedub.library.types import ScanResult
-from livedub.supervision.database_secret import database_url
 from livedub.supervision.secret_store import SecretStore
 
 if TYPE_CHECKING:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from livedub.errors import ConfigurationError
-from livedub.supervision.secret_store import SecretStore
 
 _FIELDS = ("username", "password", "host", "dbname")
 _POSTGRES = 5432
 _URLS = ("postgresql://", "postgres://")
 
 
-def database_url(secrets: SecretStore, name: str) -> str:
+class Secrets(Protocol):
+    """Where secrets are, such as `livedub.supervision.secret_store.SecretStore`."""
+
+    def text(self, name: str) -> str:
+        """The current value of secret `name`."""
+        ...
+
+
+def database_url(secrets: Secrets, name: str) -> str:
     """DATABASE_URL as secret `name` has it; of what RDS writes one over TLS, for RDS refuses everything else.
 
     Raises:
@@ -37,7 +44,7 @@ def database_url(secrets: SecretStore, name: str) -> str:
     return f"postgresql://{username}:{password}@{host}:{port}/{dbname}?sslmode=require"
 
 
-def secret_object(secrets: SecretStore, name: str) -> dict[str, Any]:
+def secret_object(secrets: Secrets, name: str) -> dict[str, Any]:
     """The JSON object in secret `name`.
 
     Raises:
