@@ -111,7 +111,7 @@ def test_deploying_again_changes_nothing_and_a_dry_run_only_tells():
     assert "nothing to change" in livedub("deploy", "--file", FILE, "--image", IMAGE, "--dry-run").stdout
 
 
-def test_show_tells_settings_and_workers(capfd: pytest.CaptureFixture[str]):
+def test_show_tells_settings_and_workers():
     endpoint = deployed()
     shown = livedub("show")
     assert f"STS_SERVICE_URL=runpod://{endpoint['id']}\n" in shown.stdout
@@ -143,6 +143,14 @@ def test_a_deployed_environment_is_told_its_endpoint(aws: Any):
     version = ssm.get_parameter(Name=ID_PARAMETER)["Parameter"]["Version"]
     deployed("--environment", "dev")
     assert ssm.get_parameter(Name=ID_PARAMETER)["Parameter"]["Version"] == version, "it was right already"
+
+
+def test_an_environment_whose_speech_comes_from_its_own_host_keeps_it(aws: Any):
+    ssm = aws.client("ssm")
+    ssm.put_parameter(Name=URL_PARAMETER, Value="http://10.0.2.9:8000", Type="String")
+    result = livedub("deploy", "--file", FILE, "--image", IMAGE, "--environment", "dev")
+    assert "dev is not deployed with RunPod" in result.stderr
+    assert ssm.get_parameter(Name=URL_PARAMETER)["Parameter"]["Value"] == "http://10.0.2.9:8000"
 
 
 def test_an_environment_without_parameters_gets_none_that_its_stack_would_trip_over(aws: Any):

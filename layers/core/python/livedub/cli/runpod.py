@@ -197,7 +197,9 @@ def _point_to(environment: str, endpoint_id: str) -> None:
         )
         return
     for parameter in changed:
-        typer.echo(f"{parameter}: changed; worker hosts read it when they start", err=True)
+        typer.echo(f"{parameter}: changed; running streams follow", err=True)
+    if changed:
+        typer.echo(f"deploy {environment} with -c runpod_endpoint_id={endpoint_id} from now on", err=True)
 
 
 def _there(present: Present) -> RunpodEndpoint:

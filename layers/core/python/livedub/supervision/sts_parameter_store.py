@@ -58,8 +58,8 @@ class StsParameterStore:
     def point_to(self, environment: str, endpoint_id: str) -> list[str] | None:
         """Tell an environment which endpoint is its own; returns the parameters that changed.
 
-        None where the environment has no such parameters. They are not made here: the deployment makes them, and could
-        not if they were there before it.
+        None where the environment is not deployed with RunPod: the deployment makes the parameters, and could not if
+        they were there before it.
 
         Raises:
             StoreUnavailableError: AWS did not answer, or refuses.
@@ -69,7 +69,7 @@ class StsParameterStore:
             sts_parameter(environment, ENDPOINT_ID): endpoint_id,
         }
         held = self._held(list(values))
-        if not held:
+        if sts_parameter(environment, ENDPOINT_ID) not in held:
             return None
         changed = [name for name in held if held[name] != values[name]]
         for name in changed:
