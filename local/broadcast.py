@@ -18,6 +18,7 @@ from local.publisher import publisher_argv
 from local.python_child import python_spec
 from local.recorder import arrivals_path
 from local.stack import Stack, StackOptions
+from local.steps import run_step
 
 GRACE_MS = 1_500
 """The clip does not come back: a worker that waits longer only makes everybody wait."""
@@ -216,25 +217,6 @@ async def _expect(
     finally:
         for task in (wanted, *others):
             task.cancel()
-
-
-async def run_step(
-    steps: Supervisor, spec: ProcessSpec, timeout_s: float, *, allowed: tuple[int, ...] = (0,)
-) -> list[str]:
-    """Run a process to its end and return its stdout; a process, so that Ctrl-C can end it at any time."""
-    lines: list[str] = []
-    child = await steps.start(spec, on_stdout=lines.append)
-    try:
-        code = await asyncio.wait_for(child.wait(), timeout_s)
-    except TimeoutError as error:
-        raise ProcessError(
-            f"{spec.name} took longer than {timeout_s:.0f} s: {child.describe_end()}"
-        ) from error
-    finally:
-        await steps.stop(child)
-    if code not in allowed:
-        raise ProcessError(child.describe_end())
-    return lines
 
 
 async def verify(files: BroadcastFiles, options: Broadcast, steps: Supervisor) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class HostAgent:
 
     def run(self) -> None:
         """Fetch, run and report until `end`."""
+        _LOG.info("waits for commands: %s", ", ".join(sorted(self._actions)) or "it has no action")
         while not self._ending.is_set():
             try:
                 self.step()

@@ -64,10 +64,20 @@ _LOOK_S = 0.5
 """How long a poll sleeps at most before it looks whether its agent is still there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Association:
+    """A document that State Manager shall keep a host to. Nothing of it runs here: whoever plays the host may ask for it."""
+
+    instance_id: str
+    document: str
+    parameters: Mapping[str, Sequence[str]]
+
+
 class HostCommands:
     """Queues per host; every method may be called from any thread."""
 
     def __init__(self) -> None:
+        self._associations: list[Association] = []
         self._changed = threading.Condition()
         self._waiting: list[HostCommand] = []
         self._running: dict[tuple[str, str], HostCommand] = {}
@@ -77,6 +87,16 @@ class HostCommands:
         with self._changed:
             self._waiting.append(command)
             self._changed.notify_all()
+
+    def associate(self, association: Association) -> None:
+        """Remember what a host shall be kept to."""
+        with self._changed:
+            self._associations.append(association)
+
+    def associations(self, instance_id: str) -> list[Association]:
+        """What a host shall be kept to, in the order it was asked for."""
+        with self._changed:
+            return [each for each in self._associations if each.instance_id == instance_id]
 
     def take(self, instance_id: str, wait_s: float) -> HostCommand | None:
         """The host's next command, waiting up to `wait_s` for one; what expired is told so."""

@@ -1,4 +1,4 @@
-"""What the host agent talks to: GET /_local/hosts/<instance>/commands, POST .../commands/<id>."""
+"""What a host and its agent talk to: GET /_local/hosts/<instance>/commands, POST .../commands/<id>, GET .../associations."""
 
 from __future__ import annotations
 
@@ -38,6 +38,15 @@ class HostFront:
             if command is None:
                 return HttpAnswer(204, (), b"")
             return _json({"command_id": command.command_id, "action": command.action})
+        if request.method == "GET" and request.path == "/associations":
+            kept = self._commands.associations(instance_id)
+            return _json(
+                {
+                    "associations": [
+                        {"document": each.document, "parameters": each.parameters} for each in kept
+                    ]
+                }
+            )
         found = _RESULT.fullmatch(request.path)
         if request.method != "POST" or found is None:
             return HttpAnswer.message(404, "Not Found")

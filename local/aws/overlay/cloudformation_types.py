@@ -8,7 +8,13 @@ from typing import Any
 
 from moto.core.common_models import CloudFormationModel
 
-from local.aws.overlay import types_by_call, types_of_apis, types_of_databases, types_of_secrets
+from local.aws.overlay import (
+    types_by_call,
+    types_of_apis,
+    types_of_databases,
+    types_of_hosts,
+    types_of_secrets,
+)
 from local.aws.overlay.resource import Made, ResourceType, Wanted
 from local.aws.overlay.skipped_types import SKIPPED
 from local.aws.runtime import Runtime
@@ -20,11 +26,12 @@ def _skipped(wanted: Wanted) -> Made:
 
 TYPES: Mapping[str, ResourceType] = MappingProxyType(
     {
+        **{name: ResourceType(_skipped) for name in SKIPPED},
         **types_of_apis.TYPES,
         **types_of_secrets.TYPES,
         **types_of_databases.TYPES,
+        **types_of_hosts.TYPES,
         **types_by_call.TYPES,
-        **{name: ResourceType(_skipped) for name in SKIPPED},
     }
 )
 """How each type is made."""

@@ -11,6 +11,8 @@ from local.aws.runtime import Runtime
 
 _BACKEND = "moto.secretsmanager.models:SecretsManagerBackend"
 _REASON = "moto tells nobody when a secret changes"
+_MOVED = ("AWSCURRENT", "AWSPREVIOUS")
+"""Labels that go from version to version by themselves."""
 
 
 def patches(runtime: Runtime) -> list[Patch]:
@@ -28,7 +30,27 @@ def patches(runtime: Runtime) -> list[Patch]:
             _REASON,
             lambda original: _told(original, "UpdateSecret", runtime),
         ),
+        Patch(
+            "moto.secretsmanager.models:FakeSecret.reset_default_version",
+            "feb1424cea8c",
+            "moto takes every staging label from a version that is no longer the current one",
+            _keeping_labels,
+        ),
     ]
+
+
+def _keeping_labels(original: Any) -> Any:
+    def reset_default_version(self: Any, secret_version: dict[str, Any], version_id: str) -> None:
+        labels = {
+            known: [stage for stage in version["version_stages"] if stage not in _MOVED]
+            for known, version in self.versions.items()
+        }
+        original(self, secret_version, version_id)
+        for known, own in labels.items():
+            stages = self.versions[known]["version_stages"]
+            stages.extend(label for label in own if label not in stages)
+
+    return reset_default_version
 
 
 def _told(original: Any, event_name: str, runtime: Runtime) -> Any:

@@ -1,4 +1,4 @@
-"""Resource types that nothing is made of here: why, and what covers them instead.
+"""Resource types that do nothing here: why, and what covers them instead.
 
 Their resources exist by name alone, so that what refers to them resolves. A type that is neither made nor named here fails
 the deployment: nobody shall think that it was rehearsed. Imports nothing of moto: `deploy-local` reads it, too.
@@ -29,7 +29,7 @@ SKIPPED: Mapping[str, Skipped] = MappingProxyType(
         "AWS::SNS::TopicPolicy": _POLICY,
         "AWS::SQS::QueuePolicy": _POLICY,
         "AWS::SSM::Association": Skipped(
-            "there is no machine to install on",
+            "it is remembered and not carried out: there is no machine to install on",
             "tests/infra/test_user_data.py runs the installation with AWS and systemd played; the rehearsal starts the "
             "same processes with the settings that were deployed",
         ),

@@ -147,6 +147,19 @@ def test_a_secret_s_new_value_is_an_event_without_the_value(aws: Aws):
     assert aws.message(queue)["detail"]["eventName"] == "UpdateSecret"
 
 
+def test_labels_of_a_secret_s_version_stay_when_another_becomes_the_current_one(aws: Aws):
+    secret = name("secret")
+    first = aws.secrets.create_secret(Name=secret, SecretString="first")["VersionId"]
+    aws.secrets.update_secret_version_stage(SecretId=secret, VersionStage="OURS", MoveToVersionId=first)
+    second = aws.secrets.put_secret_value(SecretId=secret, SecretString="second")["VersionId"]
+    stages = aws.secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]
+    assert {version: sorted(labels) for version, labels in stages.items()} == {
+        first: ["AWSPREVIOUS", "OURS"],
+        second: ["AWSCURRENT"],
+    }
+    assert aws.secrets.get_secret_value(SecretId=secret, VersionStage="OURS")["SecretString"] == "first"
+
+
 def test_a_shell_command_is_refused(aws: Aws):
     with pytest.raises(ClientError) as refused:
         aws.parameters.send_command(
