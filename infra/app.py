@@ -16,6 +16,7 @@ from infra.config import EnvironmentConfig
 from infra.overrides import overridden
 from infra.sources import Sources
 from infra.stacks.control_plane import ControlPlaneStack
+from infra.stacks.media import MediaStack
 from infra.stacks.media_cache import MediaCacheStack
 from infra.stacks.media_library import MediaLibraryStack
 from infra.stacks.network import NetworkStack
@@ -53,6 +54,7 @@ class ControlPlane:
 class Stacks(ControlPlane):
     """Every stack of an environment."""
 
+    media: MediaStack
     media_cache: MediaCacheStack
     media_library: MediaLibraryStack
 
@@ -87,6 +89,14 @@ def build_app(
         network=network,
         state=state,
         control_plane=base.control_plane,
+        media=MediaStack(
+            app,
+            config=config,
+            network=network,
+            state=state,
+            control_plane=base.control_plane,
+            sources=sources,
+        ),
         media_cache=MediaCacheStack(app, config=config, network=network, state=state, sources=sources),
         media_library=MediaLibraryStack(app, config=config, network=network, state=state, sources=sources),
     )

@@ -13,6 +13,7 @@ from aws_cdk.aws_logs import RetentionDays
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from infra.media_config import MediaConfig
 from infra.network_config import MediaCacheConfig, NetworkConfig
 from livedub.errors import ConfigurationError
 from livedub.settings import variables
@@ -42,6 +43,7 @@ class EnvironmentConfig:
         requests_per_s: steady rate over which the API answers 429, all callers together.
         burst_requests: requests the API takes at once over that rate.
         network: addresses.
+        media: the host that publishers reach.
         media_cache: the host that keeps generated speech.
     """
 
@@ -56,6 +58,7 @@ class EnvironmentConfig:
     requests_per_s: int = 200
     burst_requests: int = 400
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    media: MediaConfig = field(default_factory=MediaConfig)
     media_cache: MediaCacheConfig = field(default_factory=MediaCacheConfig)
 
     def __post_init__(self) -> None:
@@ -78,6 +81,7 @@ class EnvironmentConfig:
                     f"reserved_concurrency of {function} is {executions}: it would never run.",
                     remedy="It must be 1 or more, or left out.",
                 )
+        self.media.check_place(self.network)
         self.media_cache.check_place(self.network)
         self.checked_policy()
 
@@ -149,6 +153,8 @@ def _environments() -> tuple[EnvironmentConfig, ...]:
                 isolated=("127.20.1.0/24", "127.20.2.0/24"),
             ),
             # The local AWS starts no machine; of an image it wants the name alone.
+            # No machine of the local AWS runs anything: what would be fetched for it is there already.
+            media=MediaConfig(image="ami-00000000000000000", image_brings=("mediamtx", "ssm-agent")),
             media_cache=MediaCacheConfig(private_ip="127.20.1.30", image="ami-00000000000000000"),
         ),
         EnvironmentConfig(

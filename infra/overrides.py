@@ -38,6 +38,8 @@ def _on_or_off(value: Any) -> bool:
 
 OVERRIDES: Mapping[str, Override] = MappingProxyType(
     {
+        "media_host": Override("media", "host", _on_or_off, "on or off"),
+        "media_image": Override("media", "image"),
         "media_cache_host": Override("media_cache", "host", _on_or_off, "on or off"),
         "media_cache_image": Override("media_cache", "image"),
         "media_cache_port": Override("media_cache", "port", int, "a number"),

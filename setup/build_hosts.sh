@@ -20,5 +20,6 @@ fetch() {
 setup/build_wheel.sh
 setup/build_host_packages.sh build/media-cache-host locks/media-cache.txt caddy
 setup/build_host_packages.sh build/hosts/media locks/media-host.txt
+setup/build_host_packages.sh build/hosts/worker locks/worker-host.txt
 fetch locks/mediamtx.txt build/hosts/mediamtx.tar.gz
 fetch locks/ssm-agent.txt build/hosts/amazon-ssm-agent.deb

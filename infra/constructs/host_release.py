@@ -73,6 +73,11 @@ class HostRelease(Construct):
         together = "".join(asset.asset_hash for asset in self._assets)
         self.version = hashlib.sha256(together.encode()).hexdigest()[:16]
 
+    def url_of(self, name: str) -> str:
+        """Where an archive lies (s3://...); empty where the release has none of that name."""
+        archive = self._archives.get(name)
+        return archive.s3_object_url if archive else ""
+
     def grant_read(self, role: iam.Role) -> None:
         """Let the host read these archives and nothing else in their bucket."""
         stack = Stack.of(self)

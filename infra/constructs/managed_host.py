@@ -81,6 +81,7 @@ class ManagedHost(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
+        self._region = Stack.of(self).region
         self.commands = logs.LogGroup(
             self, "Commands", retention=config.log_retention, removal_policy=RemovalPolicy.DESTROY
         )

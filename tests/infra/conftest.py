@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from livedub import __version__
+
 if TYPE_CHECKING:
     from infra.config import EnvironmentConfig
     from infra.sources import Sources
@@ -20,13 +22,17 @@ os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] = "1"
 # jsii runs node from PATH; the one that make setup installed is of a supported version.
 os.environ["PATH"] = f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
 
-FROM_THE_DEPLOYER = {"media_cache_image": "ami-0123456789abcdef0"}
+FROM_THE_DEPLOYER = {"media_cache_image": "ami-0123456789abcdef0", "media_image": "ami-0123456789abcdef1"}
 """Context that nobody can synthesize without."""
 
 BUILT = (
     "layers/library/python/av.py",
     "layers/media-cache/python/psycopg.py",
     "media-cache-host/bin/caddy",
+    "hosts/media/httpx.py",
+    "hosts/mediamtx.tar.gz",
+    "hosts/amazon-ssm-agent.deb",
+    f"wheels/livedub-{__version__}-py3-none-any.whl",
 )
 """What make build makes, as far as a template shows it: a digest. The layer of the control plane is the real one."""
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.config import environment_config
 from infra.sources import Sources
+from infra.stacks.media_cache import _host_sources
 from livedub.errors import ConfigurationError, MissingPrerequisiteError
 from tests.infra.conftest import FROM_THE_DEPLOYER, ROOT, given, synthesize_into
 from tests.infra.conftest import Synthesized as Environment
@@ -458,11 +458,11 @@ def test_the_clean_up_runs_hourly_inside_and_knows_names_of_secrets_only(prod: S
 
 
 def test_what_is_not_built_is_said(tmp_path: Path):
-    (tmp_path / "layers").symlink_to(ROOT / "build/layers")
+    archives = _host_sources(Sources.of_checkout(tmp_path)).archives()
     with pytest.raises(MissingPrerequisiteError, match=r"bin/caddy.*make build"):
-        synthesize_into(tmp_path / "out", given("dev"), Sources.of_checkout(tmp_path))
+        archives["PACKAGES"].checked()
 
 
 def test_without_an_image_nothing_is_synthesized(tmp_path: Path, sources: Sources):
     with pytest.raises(ConfigurationError, match=r"media_cache\.image is not set"):
-        synthesize_into(tmp_path, environment_config("dev"), sources)
+        synthesize_into(tmp_path, given("dev", media_cache_image=""), sources)
