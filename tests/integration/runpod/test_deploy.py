@@ -22,6 +22,7 @@ from tests.contract.runpod_rig import KEY, Process, RunpodRig, runpod_rig
 from tests.unit.livedub.sts.runpod_account_rig import IMAGE, OTHER_IMAGE
 
 FILE = str(ROOT / "runpod-endpoint.json")
+VOLUME = ("--network-volume", "vol1")
 URL_PARAMETER = "/livedub/dev/sts/STS_SERVICE_URL"
 ID_PARAMETER = "/livedub/dev/sts/RUNPOD_ENDPOINT_ID"
 SECRET = "livedub/dev/sts/secrets"  # noqa: S105 - its name
@@ -61,7 +62,7 @@ def livedub(*arguments: str) -> Result:
 
 
 def deployed(*arguments: str) -> dict[str, Any]:
-    result = livedub("deploy", "--file", FILE, "--image", IMAGE, "--json", *arguments)
+    result = livedub("deploy", "--file", FILE, "--image", IMAGE, *VOLUME, "--json", *arguments)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
@@ -97,18 +98,21 @@ def test_a_deployed_endpoint_does_the_jobs_of_the_address_that_is_printed(runpod
 
 
 def test_deploying_again_changes_nothing_and_a_dry_run_only_tells():
-    dry = livedub("deploy", "--file", FILE, "--image", IMAGE, "--dry-run")
+    dry = livedub("deploy", "--file", FILE, "--image", IMAGE, *VOLUME, "--dry-run")
     assert dry.stdout.startswith("would do:\ntemplate livedub-sts-worker: make\n")
     assert isinstance(livedub("show").exception, ConfigurationError), "it has only told"
     first = deployed()
     assert first["changed"]
     second = deployed()
     assert (second["id"], second["changed"], second["plan"]) == (first["id"], False, [])
-    dry = livedub("deploy", "--file", FILE, "--image", OTHER_IMAGE, "--dry-run")
+    dry = livedub("deploy", "--file", FILE, "--image", OTHER_IMAGE, *VOLUME, "--dry-run")
     assert f"  image: {IMAGE} -> {OTHER_IMAGE}\n" in dry.stdout
     assert "its workers are replaced" in dry.stdout
     assert deployed()["plan"] == []
-    assert "nothing to change" in livedub("deploy", "--file", FILE, "--image", IMAGE, "--dry-run").stdout
+    assert (
+        "nothing to change"
+        in livedub("deploy", "--file", FILE, "--image", IMAGE, *VOLUME, "--dry-run").stdout
+    )
 
 
 def test_show_tells_settings_and_workers():
@@ -148,13 +152,13 @@ def test_a_deployed_environment_is_told_its_endpoint(aws: Any):
 def test_an_environment_whose_speech_comes_from_its_own_host_keeps_it(aws: Any):
     ssm = aws.client("ssm")
     ssm.put_parameter(Name=URL_PARAMETER, Value="http://10.0.2.9:8000", Type="String")
-    result = livedub("deploy", "--file", FILE, "--image", IMAGE, "--environment", "dev")
+    result = livedub("deploy", "--file", FILE, "--image", IMAGE, *VOLUME, "--environment", "dev")
     assert "dev is not deployed with RunPod" in result.stderr
     assert ssm.get_parameter(Name=URL_PARAMETER)["Parameter"]["Value"] == "http://10.0.2.9:8000"
 
 
 def test_an_environment_without_parameters_gets_none_that_its_stack_would_trip_over(aws: Any):
-    result = livedub("deploy", "--file", FILE, "--image", IMAGE, "--environment", "dev")
+    result = livedub("deploy", "--file", FILE, "--image", IMAGE, *VOLUME, "--environment", "dev")
     assert "-c runpod_endpoint_id=" in result.stderr
     assert aws.client("ssm").describe_parameters()["Parameters"] == []
 
@@ -173,7 +177,7 @@ def test_the_key_may_lie_in_the_environment_s_secret(aws: Any, monkeypatch: pyte
 
 def test_without_a_key_nothing_is_asked(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("RUNPOD_API_KEY")
-    refused = livedub("deploy", "--file", FILE, "--image", IMAGE).exception
+    refused = livedub("deploy", "--file", FILE, "--image", IMAGE, *VOLUME).exception
     assert isinstance(refused, ConfigurationError)
     assert "RUNPOD_API_KEY is not set" in refused.message
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)

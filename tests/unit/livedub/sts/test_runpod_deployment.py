@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from livedub.errors import ConfigurationError
 from livedub.sts.runpod_account import RunpodEndpoint
+from livedub.sts.runpod_account_client import RunpodAccountUnavailableError
 from livedub.sts.runpod_deployment import Plan, carry_out, endpoint_name, look, make_plan, remove
 from livedub.sts.runpod_endpoint_spec import RunpodEndpointSpec
 from tests.unit.livedub.sts.runpod_account_rig import IMAGE, OTHER_IMAGE, AccountRig, account_rig
@@ -24,7 +25,7 @@ def rig() -> Iterator[AccountRig]:
 
 
 def spec(**changed: Any) -> RunpodEndpointSpec:
-    document = {"image": IMAGE, "env": ENV, "gpu": {"pools": ["ADA_24"]}, **changed}
+    document = {"image": IMAGE, "env": ENV, "gpu": {"pools": ["ADA_24"]}, "network_volume": "vol0", **changed}
     return RunpodEndpointSpec.model_validate(document)
 
 
@@ -87,7 +88,7 @@ def test_the_second_time_nothing_is_sent(rig: AccountRig):
         ),
         ({"gpu": {"pools": ["AMPERE_24", "ADA_24"]}}, "gpu.pools: ADA_24 -> ADA_24, AMPERE_24", ["serverless"]),
         ({"gpu": {"pools": ["ADA_24"], "min_cuda_version": ""}}, "gpu.min_cuda_version: 12.8 -> (none)", ["serverless"]),
-        ({"network_volume": "vol1"}, "network_volumes: (none) -> vol1", ["serverless"]),
+        ({"network_volume": "vol1"}, "network_volumes: vol0 -> vol1", ["serverless"]),
         ({"data_centers": ["EU-RO-1"]}, "data_centers: (none) -> EU-RO-1", ["serverless"]),
         ({"job_timeout_s": 60}, "job_timeout_s: 120.0 -> 60.0", ["serverless"]),
         ({"flashboot": "OFF"}, "flashboot: FLASHBOOT -> OFF", ["serverless"]),
@@ -136,7 +137,7 @@ _CHANGES = st.fixed_dictionaries(
         "gpu": _GPU,
         "workers": _WORKERS,
         "scaling": _SCALING,
-        "network_volume": st.sampled_from(["", "vol1"]),
+        "network_volume": st.sampled_from([None, "vol0", "vol1"]),
         "data_centers": st.sampled_from([None, [], ["EU-RO-1"]]),
     },
 )
@@ -160,6 +161,33 @@ def test_a_group_of_settings_is_sent_only_when_it_differs(rig: AccountRig):
     assert [body for _, _, body in rig.sent] == [{"workers": {"min": 1, "max": 3, "idleTimeout": 60}}]
 
 
+@pytest.mark.parametrize("after_it", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("request_number", range(1, 9))
+def test_wherever_the_connection_breaks_running_again_ends_with_one_of_each(
+    request_number: int, after_it: bool
+):
+    with account_rig() as rig:
+        rig.break_at, rig.after_it = request_number, after_it
+        steps = [
+            spec(),
+            spec(image=OTHER_IMAGE, workers={"max": 9}),
+            spec(image=OTHER_IMAGE, workers={"max": 9}),
+        ]
+        broken = 0
+        while steps:
+            try:
+                deploy(rig, steps[0])
+            except RunpodAccountUnavailableError:
+                broken += 1
+                assert broken == 1, "it breaks once"
+            else:
+                steps.pop(0)
+        assert only_endpoint(rig).image == OTHER_IMAGE
+        assert only_endpoint(rig).workers.max == 9
+        assert len(rig.account.templates()) == 1
+        assert rig.asked > request_number, "it did break"
+
+
 def test_what_runpod_took_back_by_itself_is_set_again(rig: AccountRig):
     endpoint = deploy(rig, spec())
     rig.account.update_endpoint(endpoint.id, {"workers": {"max": 0}})
@@ -173,6 +201,22 @@ def test_without_an_image_the_deployed_one_stays(rig: AccountRig):
     deploy(rig, spec())
     assert planned(rig, spec(image="")).empty
     assert deploy(rig, spec(image="", workers={"max": 9})).image == IMAGE
+
+
+def test_models_on_a_volume_need_one(rig: AccountRig):
+    for missing in (None, ""):
+        with pytest.raises(
+            ConfigurationError, match=r"env\.STS_MODEL_DIR lies on a network volume"
+        ) as refused:
+            planned(rig, spec(network_volume=missing))
+        assert "--network-volume" in refused.value.remedy
+    in_the_image = {"STS_PROFILE": "gpu", "STS_MODEL_DIR": "/models"}
+    assert deploy(rig, spec(network_volume="", env=in_the_image)).network_volumes == []
+
+
+def test_where_the_file_names_no_volume_the_deployed_one_stays(rig: AccountRig):
+    deploy(rig, spec())
+    assert planned(rig, spec(network_volume=None)).empty
 
 
 def test_where_the_file_leaves_data_centres_open_they_stay(rig: AccountRig):

@@ -48,6 +48,9 @@ def deploy(
             help="The worker's image by digest, instead of the file's; without either, the deployed one stays.",
         ),
     ] = "",
+    network_volume: Annotated[
+        str, typer.Option(metavar="ID", help="The volume with the models, instead of the file's.")
+    ] = "",
     environment: EnvironmentOption = "",
     name: NameOption = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
@@ -56,7 +59,7 @@ def deploy(
     """Make the template and the endpoint, or change what differs from the file. Safe to repeat."""
     from livedub.sts.runpod_deployment import carry_out, look, make_plan  # noqa: PLC0415 - heavy
 
-    spec = _spec(file, image)
+    spec = _spec(file, image=image, network_volume=network_volume)
     wanted = _name(name, environment)
     with _account(environment) as account:
         plan = make_plan(spec, look(account, wanted))
@@ -127,11 +130,11 @@ def remove(
             typer.echo(f"deleted {gone}")
 
 
-def _spec(file: Path, image: str) -> RunpodEndpointSpec:
+def _spec(file: Path, **instead: str) -> RunpodEndpointSpec:
+    """The file's endpoint, with what is given here instead of it; empty for nothing."""
     from livedub.sts.runpod_endpoint_spec import read_spec  # noqa: PLC0415 - heavy
 
-    spec = read_spec(file)
-    spec = spec.model_copy(update={"image": image}) if image else spec
+    spec = read_spec(file).model_copy(update={name: value for name, value in instead.items() if value})
     if spec.image:
         spec.checked_image()
     return spec

@@ -202,6 +202,7 @@ def wanted_placement(spec: RunpodEndpointSpec, actual: Settings) -> dict[str, An
     """`RunpodEndpoint.placement` of what `spec` asks for; where it leaves something open, as it is in `actual`."""
     queue_delay = isinstance(spec.scaling, QueueDelay)
     data_centers = actual.get("data_centers", ()) if spec.data_centers is None else spec.data_centers
+    volumes = _volumes(spec)
     return {
         "gpu.pools": tuple(sorted(spec.gpu.pools)),
         "gpu.excluded_types": tuple(sorted(spec.gpu.excluded_types)),
@@ -218,7 +219,7 @@ def wanted_placement(spec: RunpodEndpointSpec, actual: Settings) -> dict[str, An
         "scaling.queue_delay_s": spec.scaling.queue_delay_s if isinstance(spec.scaling, QueueDelay) else None,
         "scaling.request_count": None if isinstance(spec.scaling, QueueDelay) else spec.scaling.request_count,
         "data_centers": tuple(sorted(data_centers)),
-        "network_volumes": (spec.network_volume,) if spec.network_volume else (),
+        "network_volumes": actual.get("network_volumes", ()) if volumes is None else tuple(volumes),
         "job_timeout_s": float(spec.job_timeout_s),
         "flashboot": spec.flashboot,
     }
@@ -271,13 +272,22 @@ def _placement_body(spec: RunpodEndpointSpec, *, new: bool) -> Json:
         "gpu": _gpu_body(spec, new=new),
         "workers": {name: value for name, value in workers.items() if value is not None},
         "scaling": scaling,
-        "networkVolumes": [spec.network_volume] if spec.network_volume else [],
         "timeout": spec.job_timeout_s * 1_000,
         "flashboot": spec.flashboot,
     }
     if spec.data_centers is not None:
         body["dataCenterIds"] = list(spec.data_centers)
+    volumes = _volumes(spec)
+    if volumes is not None:
+        body["networkVolumes"] = volumes
     return body
+
+
+def _volumes(spec: RunpodEndpointSpec) -> list[str] | None:
+    """What shall be attached; None for what is."""
+    if spec.network_volume is None:
+        return None
+    return [spec.network_volume] if spec.network_volume else []
 
 
 def _gpu_body(spec: RunpodEndpointSpec, *, new: bool) -> Json:

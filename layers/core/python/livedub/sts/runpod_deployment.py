@@ -119,7 +119,7 @@ def make_plan(spec: RunpodEndpointSpec, present: Present) -> Plan:
     """Compare what shall be with what is there. A file that names no image leaves the one that is deployed.
 
     Raises:
-        ConfigurationError: the image is missing, or no digest.
+        ConfigurationError: the image is missing or no digest, or the models lie on a volume that is not there.
     """
     if present.endpoint and not spec.image:
         spec = spec.model_copy(update={"image": present.endpoint.image})
@@ -128,12 +128,14 @@ def make_plan(spec: RunpodEndpointSpec, present: Present) -> Plan:
     of_template = {**template.container(), "serverless": template.serverless} if template else {}
     of_endpoint = present.endpoint.container() if present.endpoint else {}
     placement = present.endpoint.placement() if present.endpoint else {}
+    wanted_place = wanted_placement(spec, placement)
+    spec.check_volume(attached=bool(wanted_place["network_volumes"]))
     return Plan(
         present,
         spec,
         differences(of_template, {**wanted, "serverless": True}),
         differences(of_endpoint, wanted),
-        differences(placement, wanted_placement(spec, placement)),
+        differences(placement, wanted_place),
     )
 
 

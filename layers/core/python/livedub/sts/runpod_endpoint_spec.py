@@ -19,6 +19,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SENSITIVE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)(_|$)", re.IGNORECASE)
 _REFERENCE = re.compile(r"\{\{ ?RUNPOD_SECRET_\w+ ?\}\}")
 _DEFAULT_IDLE_S = 60
+_VOLUME_FOLDER = "/runpod-volume"
+"""Where a worker finds its network volume: docs.runpod.io/storage/network-volumes."""
 
 _Name = Annotated[str, Field(pattern=r"^\S+$", max_length=100)]
 
@@ -87,7 +89,7 @@ class RunpodEndpointSpec(_Part):
         disk_gb: of a worker's container.
         env: variables of the worker; what is secret, only as `{{ RUNPOD_SECRET_name }}`.
         data_centers: where workers may be; None leaves that as it is, and to RunPod at first.
-        network_volume: id of the volume with the models; empty where the image holds them.
+        network_volume: id of the volume with the models; empty for none, None leaves what is deployed.
         job_timeout_s: when RunPod gives a job up that says nothing else itself.
         flashboot: RunPod's faster cold start.
     """
@@ -100,7 +102,7 @@ class RunpodEndpointSpec(_Part):
     workers: Workers = Workers()
     scaling: QueueDelay | RequestCount = Field(default=QueueDelay(type="QUEUE_DELAY"), discriminator="type")
     data_centers: list[_Name] | None = None
-    network_volume: str = ""
+    network_volume: str | None = None
     job_timeout_s: int = Field(default=120, ge=5, le=604_800)
     flashboot: Literal["OFF", "FLASHBOOT", "PRIORITY_FLASHBOOT"] = "FLASHBOOT"
 
@@ -131,6 +133,20 @@ class RunpodEndpointSpec(_Part):
         if isinstance(self.scaling, RequestCount):
             return None
         return self.workers.idle_timeout_s or _DEFAULT_IDLE_S
+
+    def check_volume(self, *, attached: bool) -> None:
+        """Refuse a worker that looks for its models on a volume it has not.
+
+        Raises:
+            ConfigurationError: naming the variable.
+        """
+        on_volume = [name for name, value in self.env.items() if value.startswith(_VOLUME_FOLDER)]
+        if on_volume and not attached:
+            raise ConfigurationError(
+                f"env.{on_volume[0]} lies on a network volume, and network_volume names none.",
+                remedy="Make a volume, fill it (docs/gpu.md, Pod) and give --network-volume ID; or build the models into "
+                "the image and name their folder there.",
+            )
 
     def checked_image(self) -> str:
         """`image`, which must name one image for good.
