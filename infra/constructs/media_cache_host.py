@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from aws_cdk import aws_ec2 as ec2
@@ -28,7 +29,7 @@ class MediaCacheHost(ManagedHost):
         *,
         config: EnvironmentConfig,
         place: HostPlace,
-        first_boot: Path,
+        first_boot: Sequence[Path],
         present: bool = True,
     ) -> None:
         super().__init__(scope, construct_id, config=config, description="Of the media-cache host alone.")
@@ -37,7 +38,9 @@ class MediaCacheHost(ManagedHost):
         self.tls = self.volume("Tls", place, 1, survive=survive)
         self.instance = self._machine(config, place, first_boot) if present else None
 
-    def _machine(self, config: EnvironmentConfig, place: HostPlace, first_boot: Path) -> ec2.CfnInstance:
+    def _machine(
+        self, config: EnvironmentConfig, place: HostPlace, first_boot: Sequence[Path]
+    ) -> ec2.CfnInstance:
         spec = MachineSpec(
             name="media-cache",
             image=config.media_cache.checked_image(),
@@ -46,7 +49,7 @@ class MediaCacheHost(ManagedHost):
             root_device="/dev/xvda",
             user_data="#!/usr/bin/env bash\n"
             f"export DATA_VOLUME={self.data.volume_id} TLS_VOLUME={self.tls.volume_id}\n"
-            + first_boot.read_text(),
+            + "".join(path.read_text() for path in first_boot),
         )
         machine = self.machine(spec, network=place)
         machine.private_ip_address = config.media_cache.private_ip

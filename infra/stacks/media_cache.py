@@ -59,7 +59,7 @@ class MediaCacheStack(EnvironmentStack):
             "Host",
             config=config,
             place=HostPlace(network.isolated[0], network.doors.cache),
-            first_boot=sources.user_data("media_cache.sh"),
+            first_boot=[sources.user_data("host_first_boot.sh"), sources.user_data("media_cache.sh")],
             present=config.media_cache.host,
         )
         installed = _host_sources(sources)

@@ -277,9 +277,11 @@ def joined(value: Any) -> str:
 def test_the_first_boot_is_the_checked_script_and_small(prod: Synthesized):
     [host] = of_type(prod.cache, "AWS::EC2::Instance").values()
     text = joined(host["UserData"]["Fn::Base64"])
-    script = (ROOT / "infra/user_data/media_cache.sh").read_text()
-    assert text.endswith(script)
-    head = text.removesuffix(script).splitlines()
+    scripts = [
+        (ROOT / "infra/user_data" / name).read_text() for name in ("host_first_boot.sh", "media_cache.sh")
+    ]
+    assert text.endswith("".join(scripts))
+    head = text.removesuffix("".join(scripts)).splitlines()
     assert head[0] == "#!/usr/bin/env bash"
     assert re.fullmatch(r"export DATA_VOLUME=<HostData\w+> TLS_VOLUME=<HostTls\w+>", head[1])
     assert len(text) < 4_096, "AWS takes 16 kB; half of that in base64 is small"

@@ -4,74 +4,19 @@ import os
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.infra.conftest import ROOT
+from tests.infra.played_host import SCRIPTS, PlayedHost
 
-SCRIPTS = ROOT / "infra/user_data"
 UNITS = ROOT / "media_edge/cache"
 IP = "10.0.1.30"
 
-PLAYED = {
-    "aws": 'cp "$ARCHIVES/${6##*/}" "$7"',
-    "blkid": 'exit "$BLKID"',
-    "cloud-init": 'exit "${CLOUD_INIT:-0}"',
-    # Ready once there is nothing wrong with the release that is in place.
-    "curl": '[ ! -e "$ROOT/opt/livedub/media_edge/cache/broken" ]',
-    "dnf": "",
-    "mkfs.ext4": "",
-    "mount": "",
-    "mountpoint": '[ "$2" != "${UNMOUNTED:-}" ]',
-    "systemctl": "",
-    "systemd-sysusers": "",
-    # Owners are not of this machine.
-    "install": 'a=(); while [ $# -gt 0 ]; do case $1 in -o | -g) shift ;; *) a+=("$1") ;; esac; shift; done\n'
-    'exec /usr/bin/install "${a[@]}"',
-    "python3.11": 'if [ "$2" = venv ]; then mkdir -p "$4/bin" "$4/lib/python3.11/site-packages"; '
-    'cp "$0" "$4/bin/python"; elif [ "$2" = zipfile ]; then exec "$PYTHON" "$@"; fi',
-}
-"""Programs of the host, by what they do beside noting how they were called."""
 
-
-@dataclass(frozen=True)
-class Host:
-    """A host's file system in a folder."""
-
-    folder: Path
-
-    @property
-    def root(self) -> Path:
-        return self.folder / "root"
-
-    def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": f"{self.folder / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin",
-            "ROOT": str(self.root),
-            "CALLS": str(self.folder / "calls"),
-            "ARCHIVES": str(self.folder / "archives"),
-            "PYTHON": sys.executable,
-            "PATIENCE_S": "30",
-            **variables,
-        }
-        return subprocess.run(
-            ["bash", str(SCRIPTS / script)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    @property
-    def calls(self) -> list[str]:
-        text = (self.folder / "calls").read_text() if (self.folder / "calls").exists() else ""
-        return text.replace(str(self.root), "").splitlines()
-
-    def of(self, program: str) -> list[str]:
-        return [call.split(" ", 1)[1] for call in self.calls if call.split(" ", 1)[0] == program]
+class Host(PlayedHost):
+    """A media-cache host."""
 
     def install(self, release: str, **variables: str) -> subprocess.CompletedProcess[str]:
         settings = {
@@ -99,61 +44,35 @@ class Host:
         if broken:
             contents["cache"]["broken"] = ""
         for archive, files in contents.items():
-            with zipfile.ZipFile(self.folder / "archives" / f"{archive}-{name}.zip", "w") as zipped:
+            with zipfile.ZipFile(self.archives / f"{archive}-{name}.zip", "w") as zipped:
                 for path, text in files.items():
                     zipped.writestr(path, text)
 
-    @property
-    def current(self) -> str:
-        return (self.root / "opt/livedub").readlink().name
-
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    for folder in (
-        "bin",
-        "archives",
-        "devices",
-        "root/etc",
-        "root/opt/services/media",
-        "root/mnt/media-data",
-    ):
-        (tmp_path / folder).mkdir(parents=True)
-    for program, does in PLAYED.items():
-        path = tmp_path / "bin" / program
-        path.write_text(f'#!/usr/bin/env bash\nprintf "%s %s\\n" "${{0##*/}}" "$*" >>"$CALLS"\n{does}\n')
-        path.chmod(0o755)
-    return Host(tmp_path)
+def host(tmp_path: Path) -> PlayedHost:
+    return Host.made(tmp_path, "opt/services/media", "mnt/media-data")
 
 
-def attach(host: Host, *volumes: str) -> None:
-    for volume in volumes:
-        (host.folder / "devices" / f"nvme-Amazon_Elastic_Block_Store_{volume.replace('-', '')}").touch()
-
-
-def boot(host: Host, blkid: int) -> subprocess.CompletedProcess[str]:
+def boot(host: Host, **variables: str) -> subprocess.CompletedProcess[str]:
     return host.run(
-        "media_cache.sh",
-        DATA_VOLUME="vol-0aa",
-        TLS_VOLUME="vol-0bb",
-        DEVICES=str(host.folder / "devices"),
-        BLKID=str(blkid),
+        "host_first_boot.sh", "media_cache.sh", DATA_VOLUME="vol-0aa", TLS_VOLUME="vol-0bb", **variables
     )
 
 
-@pytest.mark.parametrize(
-    "script", ["infra/user_data/media_cache.sh", "infra/user_data/media_cache_install.sh"]
-)
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.sh")))
 def test_shellcheck_finds_nothing(script: str):
     checker = Path(sys.executable).with_name("shellcheck")
-    done = subprocess.run([checker, ROOT / script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [checker, SCRIPTS / script], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(("blkid", "formatted"), [(0, 0), (2, 2)])
 def test_a_volume_is_formatted_when_it_is_new_and_never_again(host: Host, blkid: int, formatted: int):
-    attach(host, "vol-0aa", "vol-0bb")
-    done = boot(host, blkid)
+    host.attach("vol-0aa", "vol-0bb")
+    done = boot(host, BLKID=str(blkid))
     assert done.returncode == 0, done.stderr
     assert len(host.of("mkfs.ext4")) == formatted
     assert host.of("mount") == ["/mnt/media-data", "/opt/services/media"]
@@ -164,8 +83,8 @@ def test_a_volume_is_formatted_when_it_is_new_and_never_again(host: Host, blkid:
 
 
 def test_a_volume_that_holds_something_unknown_is_left_as_it_is(host: Host):
-    attach(host, "vol-0aa", "vol-0bb")
-    done = boot(host, 8)
+    host.attach("vol-0aa", "vol-0bb")
+    done = boot(host, BLKID="8")
     assert done.returncode == 1
     assert "vol-0aa holds something that blkid cannot tell" in done.stderr
     assert not host.of("mkfs.ext4")
@@ -173,13 +92,7 @@ def test_a_volume_that_holds_something_unknown_is_left_as_it_is(host: Host):
 
 
 def test_a_volume_that_is_not_attached_ends_the_boot(host: Host):
-    done = host.run(
-        "media_cache.sh",
-        DATA_VOLUME="vol-0aa",
-        TLS_VOLUME="vol-0bb",
-        DEVICES=str(host.folder / "devices"),
-        PATIENCE_S="1",
-    )
+    done = boot(host, PATIENCE_S="1")
     assert done.returncode == 1
     assert "vol-0aa was not attached within 1 s" in done.stderr
 
@@ -280,7 +193,7 @@ def test_nothing_is_installed_where_a_volume_is_missing(host: Host, folder: str)
 
 def test_what_was_cut_off_while_it_was_fetched_leaves_nothing(host: Host):
     host.release("one")
-    (host.folder / "archives" / "cache-one.zip").unlink()
+    (host.archives / "cache-one.zip").unlink()
     assert host.install("one").returncode != 0
     assert not list((host.root / "opt/livedub-releases").iterdir())
     host.release("one")

@@ -1,0 +1,109 @@
+"""A host's file system in a folder, with AWS, systemd and the package managers played: its scripts run as they are."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.infra.conftest import ROOT
+
+SCRIPTS = ROOT / "infra/user_data"
+KEY = "0123456789abcdef" * 4
+
+PLAYED = {
+    # s3 cp --only-show-errors --region R URL FILE; secretsmanager get-secret-value ...
+    "aws": 'case $1 in s3) cp "$ARCHIVES/${6##*/}" "$7" ;; secretsmanager) printf "%s\\n" "${PLAYED_KEY-}" ;; esac',
+    "blkid": 'exit "$BLKID"',
+    "cloud-init": 'exit "${CLOUD_INIT:-0}"',
+    # Ready once there is nothing wrong with the release that is in place.
+    "curl": '[ -z "$(find "$ROOT/opt/livedub/" -name broken)" ]',
+    "dnf": "",
+    "dpkg": "",
+    "mkfs.ext4": "",
+    "mount": "",
+    "mountpoint": '[ "$2" != "${UNMOUNTED:-}" ]',
+    "systemctl": 'case $1 in restart) for unit in "${@:2}"; do touch "$ROOT/active.$unit"; done ;; '
+    'is-active) [ -e "$ROOT/active.${*: -1}" ] ;; esac',
+    "systemd-sysusers": "",
+    # Owners are not of this machine.
+    "install": 'a=(); while [ $# -gt 0 ]; do case $1 in -o | -g) shift ;; *) a+=("$1") ;; esac; shift; done\n'
+    'exec /usr/bin/install "${a[@]}"',
+    "python3.11": 'if [ "$2" = venv ]; then mkdir -p "$4/bin" "$4/lib/python3.11/site-packages"; '
+    'cp "$0" "$4/bin/python"; elif [ "$2" = zipfile ]; then exec "$PYTHON" "$@"; fi',
+}
+"""Programs of the host, by what they do beside noting how they were called."""
+
+
+@dataclass(frozen=True)
+class PlayedHost:
+    """One host."""
+
+    folder: Path
+
+    @classmethod
+    def made(cls, folder: Path, *folders: str) -> "PlayedHost":
+        """In `folder`, with `folders` below its root."""
+        for each in ("bin", "archives", "devices", "root/etc", *(f"root/{name}" for name in folders)):
+            (folder / each).mkdir(parents=True)
+        for program, does in PLAYED.items():
+            path = folder / "bin" / program
+            path.write_text(f'#!/usr/bin/env bash\nprintf "%s %s\\n" "${{0##*/}}" "$*" >>"$CALLS"\n{does}\n')
+            path.chmod(0o755)
+        return cls(folder)
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "root"
+
+    @property
+    def archives(self) -> Path:
+        """Where `aws s3 cp` finds things, by the last part of their address."""
+        return self.folder / "archives"
+
+    def run(self, *scripts: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run scripts of infra/user_data, one below the other as in user data."""
+        together = self.folder / "script.sh"
+        together.write_text("".join((SCRIPTS / script).read_text() for script in scripts))
+        environment = {
+            "PATH": f"{self.folder / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin",
+            "ROOT": str(self.root),
+            "CALLS": str(self.folder / "calls"),
+            "ARCHIVES": str(self.archives),
+            "DEVICES": str(self.folder / "devices"),
+            "PYTHON": sys.executable,
+            "PATIENCE_S": "30",
+            **variables,
+        }
+        return subprocess.run(
+            ["bash", str(together)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    @property
+    def calls(self) -> list[str]:
+        """Every call, in order; paths without the folder that the host is in."""
+        path = self.folder / "calls"
+        text = path.read_text() if path.exists() else ""
+        return text.replace(str(self.root), "").splitlines()
+
+    def of(self, program: str) -> list[str]:
+        return [call.split(" ", 1)[1] for call in self.calls if call.split(" ", 1)[0] == program]
+
+    def forget(self) -> None:
+        """Begin a new list of calls; what runs goes on running."""
+        (self.folder / "calls").unlink()
+
+    def attach(self, *volumes: str) -> None:
+        for volume in volumes:
+            name = f"nvme-Amazon_Elastic_Block_Store_{volume.replace('-', '')}"
+            (self.folder / "devices" / name).touch()
+
+    @property
+    def current(self) -> str:
+        """The release that is in place."""
+        return (self.root / "opt/livedub").readlink().name
