@@ -67,6 +67,7 @@ def deployed(*arguments: str) -> dict[str, Any]:
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_a_deployed_endpoint_does_the_jobs_of_the_address_that_is_printed(runpod: RunpodRig):
     endpoint = deployed()
     worker = Process(

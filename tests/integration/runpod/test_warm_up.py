@@ -26,6 +26,7 @@ def jobs(runpod: RunpodRig) -> dict[str, int]:
     return httpx.get(f"{runpod.url}/{runpod.endpoint_id}/health", headers=headers, timeout=10).json()["jobs"]
 
 
+@pytest.mark.slow
 def test_the_first_who_asks_hands_in_a_job_and_the_next_only_look(runpod: RunpodRig):
     assert [wake(runpod) for _ in range(3)] == [Readiness.ASLEEP, Readiness.STARTING, Readiness.STARTING]
     assert jobs(runpod)["inQueue"] == 1
