@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
+from infra.tls_rotation_config import TlsRotationConfig
 from livedub.errors import ConfigurationError
 
 _ZONES = 2
@@ -92,6 +93,7 @@ class MediaCacheConfig:
         san_dns: a name that its certificate is also for.
         database_class: of the Postgres with the catalogues.
         host: whether there is the machine. Off for one deployment while it is replaced: no two can have its address.
+        rotation: how patient a change of its certificate is.
     """
 
     private_ip: str = "10.0.1.30"
@@ -102,6 +104,7 @@ class MediaCacheConfig:
     san_dns: str = ""
     database_class: str = "t4g.micro"
     host: bool = True
+    rotation: TlsRotationConfig = field(default_factory=TlsRotationConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""

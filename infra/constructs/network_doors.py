@@ -18,7 +18,7 @@ class NetworkDoors(Construct):
     """Security groups.
 
     `media`: media servers. `workers`: worker hosts. `cache`: the media-cache host. `cleanup`: the function that cleans it.
-    `library`: the media library's functions. `database`: Postgres. `endpoints`: AWS services inside the VPC.
+    `rotation`: the function that looks at its certificate. `library`: the media library's functions. `database`: Postgres. `endpoints`: AWS services inside the VPC.
     """
 
     def __init__(
@@ -36,6 +36,9 @@ class NetworkDoors(Construct):
         self.workers = self._group("Workers", vpc, "Worker hosts.", egress=True)
         self.cache = self._group("Cache", vpc, "The media-cache host.")
         self.cleanup = self._group("Cleanup", vpc, "The function that cleans the media cache.")
+        self.rotation = self._group(
+            "Rotation", vpc, "The function that looks at the media cache's certificate."
+        )
         self.library = self._group("Library", vpc, "Functions of the media library.", egress=True)
         self.database = self._group("Database", vpc, "Postgres.")
         self.endpoints = self._group("Endpoints", vpc, "AWS services inside the VPC.")
@@ -48,6 +51,7 @@ class NetworkDoors(Construct):
             (self.workers, METRICS, self.media, "The media server's metrics."),
             (self.workers, cache_port, self.cache, "Workers ask for speech, and store it."),
             (self.cleanup, cache_port, self.cache, "Deletes what is past its time."),
+            (self.rotation, cache_port, self.cache, "Looks at the certificate."),
             (self.cache, POSTGRES, self.database, "The catalogue."),
             (self.cleanup, POSTGRES, self.database, "The catalogue."),
             (self.library, POSTGRES, self.database, "The catalogue."),
@@ -56,11 +60,12 @@ class NetworkDoors(Construct):
             (self.library, HTTPS, self.endpoints, "AWS services."),
             (self.cache, HTTPS, self.endpoints, "AWS services."),
             (self.cleanup, HTTPS, self.endpoints, "AWS services."),
+            (self.rotation, HTTPS, self.endpoints, "AWS services."),
         ):
             called.add_ingress_rule(caller, ec2.Port.tcp(port), why)
             if not caller.allow_all_outbound:
                 caller.add_egress_rule(called, ec2.Port.tcp(port), why)
-        for group in (self.cache, self.cleanup):
+        for group in (self.cache, self.cleanup, self.rotation):
             # With no rule of its own a group gets AWS's: everything may leave. Those above are resources beside it.
             group.add_egress_rule(ec2.Peer.ipv4("127.0.0.1/32"), ec2.Port.tcp(HTTPS), "Nowhere.")
         # S3 answers at public addresses that only the gateway's route leads to: the subnet has no other way out.

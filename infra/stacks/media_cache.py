@@ -1,9 +1,11 @@
-"""The media cache of one environment: host, catalogue, clean-up."""
+"""The media cache of one environment: host, clean-up, and how its certificate changes."""
 
 # jsii's generated classes do not match its generated interfaces: parameter names differ.
 # pyright: reportArgumentType=false
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_ec2 as ec2
@@ -21,6 +23,7 @@ from infra.constructs.media_cache_names import MediaCacheNames
 from infra.constructs.media_cache_release import HostSources
 from infra.constructs.python_function import FunctionNetwork, FunctionSetup, FunctionSpec, PythonFunction
 from infra.constructs.python_layers import PythonLayers
+from infra.constructs.tls_rotation import TlsRotation
 from infra.environment_stack import EnvironmentStack
 from infra.sources import Sources
 from infra.stacks.network import NetworkStack
@@ -64,12 +67,23 @@ class MediaCacheStack(EnvironmentStack):
         )
         installed = _host_sources(sources)
         self.release = HostRelease(self, "Release", archives=installed.archives(), install=installed.install)
-        self.cleanup = self._cleanup(network, sources)
+        self._setup = self._function_setup(sources)
+        self.cleanup = self._cleanup(network)
+        self.rotation = TlsRotation(
+            self,
+            "Rotation",
+            names=self.names,
+            waits=config.media_cache.rotation,
+            setup=self._setup,
+            inside=self._inside(network, network.doors.rotation),
+            instance_id=self.host.instance.ref if self.host.instance is not None else None,
+        )
         self._grant()
+        self._grant_rotation()
         self._install()
         self._outputs()
 
-    def _cleanup(self, network: NetworkStack, sources: Sources) -> PythonFunction:
+    def _function_setup(self, sources: Sources) -> FunctionSetup:
         layers = PythonLayers(
             self,
             "Layers",
@@ -77,6 +91,20 @@ class MediaCacheStack(EnvironmentStack):
             shared=sources.shared_layer,
             contents="Third-party packages of locks/media-cache-functions.txt.",
         )
+        return FunctionSetup(
+            source=sources.functions,
+            layers=layers.all,
+            log_retention=self.config.log_retention,
+            log_level=self.config.log_level,
+            metrics_namespace=self.metrics_namespace,
+            policy={},
+            values={},
+        )
+
+    def _inside(self, network: NetworkStack, group: ec2.ISecurityGroup) -> FunctionNetwork:
+        return FunctionNetwork(network.vpc, ec2.SubnetSelection(subnets=network.isolated), [group])
+
+    def _cleanup(self, network: NetworkStack) -> PythonFunction:
         cleanup = PythonFunction(
             self,
             "MediaCacheCleanup",
@@ -90,20 +118,7 @@ class MediaCacheStack(EnvironmentStack):
                     "MEDIA_CLEANUP_BUNDLE_PREFIX": self.names.consumer_prefix,
                 },
             ),
-            setup=FunctionSetup(
-                source=sources.functions,
-                layers=layers.all,
-                log_retention=self.config.log_retention,
-                log_level=self.config.log_level,
-                metrics_namespace=self.metrics_namespace,
-                policy={},
-                values={},
-                network=FunctionNetwork(
-                    network.vpc,
-                    ec2.SubnetSelection(subnets=network.isolated),
-                    [network.doors.cleanup],
-                ),
-            ),
+            setup=replace(self._setup, network=self._inside(network, network.doors.cleanup)),
         )
         events.Rule(
             self,
@@ -135,6 +150,44 @@ class MediaCacheStack(EnvironmentStack):
         # What consumers must trust is the host's to say.
         host.add_to_policy(iam.PolicyStatement(actions=["ssm:PutParameter"], resources=bundles))
         self.release.grant_read(host)
+
+    def _grant_rotation(self) -> None:
+        chain = self._parameter_arns(self.names.parameter("MEDIA_TLS_FULLCHAIN_B64"))
+        bundles = self._parameter_arns(*self.names.consumer_parameters(_BUNDLE))
+        secret = [self.material.secret.secret_arn]
+        for step, actions, resources in (
+            ("StartTlsRotation", ["ssm:GetParameters"], chain),
+            ("StartTlsRotation", ["secretsmanager:DescribeSecret"], secret),
+            ("StartTlsRotation", ["states:StartExecution"], [self.rotation.machine_arn]),
+            ("CheckTls", ["ssm:GetParameters"], [*chain, *bundles]),
+            ("CheckTls", ["secretsmanager:GetSecretValue"], secret),
+            ("PublishTlsBundle", ["ssm:GetParameters"], [*chain, *bundles]),
+            ("PublishTlsBundle", ["ssm:PutParameter"], bundles),
+            ("PublishTlsBundle", ["secretsmanager:DescribeSecret"], secret),
+            (
+                "SettleTlsStores",
+                [
+                    "ssm:DeleteParameter",
+                    "ssm:GetParameters",
+                    "ssm:LabelParameterVersion",
+                    "ssm:PutParameter",
+                ],
+                chain,
+            ),
+            (
+                "SettleTlsStores",
+                [
+                    "secretsmanager:DescribeSecret",
+                    "secretsmanager:GetSecretValue",
+                    "secretsmanager:PutSecretValue",
+                    "secretsmanager:UpdateSecretVersionStage",
+                ],
+                secret,
+            ),
+        ):
+            self.rotation.functions[step].own_role.add_to_policy(
+                iam.PolicyStatement(actions=actions, resources=resources)
+            )
 
     def _parameter_arns(self, *names: str) -> list[str]:
         return [

@@ -167,6 +167,7 @@ INSIDE = Counter(
         ("Workers", "Media", 9998),
         ("Workers", "Cache", 8443),
         ("Cleanup", "Cache", 8443),
+        ("Rotation", "Cache", 8443),
         ("Cache", "Database", 5432),
         ("Cleanup", "Database", 5432),
         ("Library", "Database", 5432),
@@ -175,6 +176,7 @@ INSIDE = Counter(
         ("Library", "Endpoints", 443),
         ("Cache", "Endpoints", 443),
         ("Cleanup", "Endpoints", 443),
+        ("Rotation", "Endpoints", 443),
     ]
 )
 
@@ -204,13 +206,14 @@ def test_what_is_isolated_speaks_to_nobody_else_either(prod: Synthesized):
         # S3, by the gateway: the subnet's routes lead nowhere else.
         "Cache": [nowhere, ("0.0.0.0/0", "tcp", 443, 443)],
         "Cleanup": [nowhere],
+        "Rotation": [nowhere],
         "Database": [nothing],
         "Endpoints": [nothing],
     }
     beside = sorted(
         rule["FromPort"] for rule in of_type(prod.network, "AWS::EC2::SecurityGroupEgress").values()
     )
-    assert beside == [443, 443, 5432, 5432, 8443]
+    assert beside == [443, 443, 443, 5432, 5432, 8443, 8443]
 
 
 def test_what_was_refused_is_logged_for_a_while(prod: Synthesized):
@@ -255,6 +258,14 @@ def test_without_the_host_everything_else_stays(synthesized: dict[str, Synthesiz
         "AWS::EC2::VolumeAttachment": 2,
         "AWS::IAM::InstanceProfile": 1,
         "AWS::SSM::Association": 1,
+        # What changes its certificate; the functions stay.
+        "AWS::Events::Rule": 3,
+        "AWS::IAM::Policy": 1,
+        "AWS::IAM::Role": 1,
+        "AWS::Lambda::Permission": 3,
+        "AWS::Logs::LogGroup": 1,
+        "AWS::SSM::Document": 1,
+        "AWS::StepFunctions::StateMachine": 1,
     }
     kept = {name: each for name, each in with_host.items() if name in without}
     assert kept == without
@@ -436,7 +447,11 @@ def test_the_clean_up_runs_hourly_inside_and_knows_names_of_secrets_only(prod: S
     from livedub.media_cache.cleanup_settings import MediaCleanupSettings  # noqa: PLC0415
     from livedub.settings import variables  # noqa: PLC0415
 
-    [function] = of_type(prod.cache, "AWS::Lambda::Function").values()
+    [function] = [
+        each
+        for name, each in of_type(prod.cache, "AWS::Lambda::Function").items()
+        if name.startswith("MediaCacheCleanup")
+    ]
     assert len(function["VpcConfig"]["SubnetIds"]) == 2
     assert "Cleanup" in json.dumps(function["VpcConfig"]["SecurityGroupIds"])
     environment = {
@@ -450,7 +465,9 @@ def test_the_clean_up_runs_hourly_inside_and_knows_names_of_secrets_only(prod: S
     part, database = prod.whole.origin("media-cache", environment["MEDIA_CLEANUP_DATABASE_SECRET"])
     assert (part, set(database)) == ("state", {"Ref"})
     assert set(environment["MEDIA_CLEANUP_HOST_SECRET"]) == {"Ref"}
-    [rule] = of_type(prod.cache, "AWS::Events::Rule").values()
+    [rule] = [
+        each for name, each in of_type(prod.cache, "AWS::Events::Rule").items() if name.startswith("Hourly")
+    ]
     assert rule["ScheduleExpression"] == "rate(1 hour)"
     settings = MediaCleanupSettings()
     assert settings.budget_s < function["Timeout"], "it stops by itself, and says what is left"
