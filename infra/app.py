@@ -20,7 +20,9 @@ from infra.stacks.media import MediaStack
 from infra.stacks.media_cache import MediaCacheStack
 from infra.stacks.media_library import MediaLibraryStack
 from infra.stacks.network import NetworkStack
+from infra.stacks.observability import ObservabilityStack
 from infra.stacks.state import StateStack
+from infra.stacks.workers import WorkersStack
 from infra.synthesis import (
     chosen_environment,
     given_context,
@@ -28,6 +30,7 @@ from infra.synthesis import (
     synthesize,
     whole_environment_wanted,
 )
+from infra.watched import watched_parts
 
 CONTEXT = {
     # What the cdk command would switch on; here, so that synthesis without it gives the same assembly.
@@ -55,8 +58,10 @@ class Stacks(ControlPlane):
     """Every stack of an environment."""
 
     media: MediaStack
+    workers: WorkersStack
     media_cache: MediaCacheStack
     media_library: MediaLibraryStack
+    observability: ObservabilityStack
 
 
 def build_control_plane(
@@ -84,21 +89,43 @@ def build_app(
     sources = sources or Sources.of_checkout()
     base = build_control_plane(config, outdir=outdir, sources=sources)
     app, network, state = base.app, base.network, base.state
+    control_plane = base.control_plane
+    media = MediaStack(
+        app,
+        config=config,
+        network=network,
+        state=state,
+        control_plane=control_plane,
+        sources=sources,
+    )
+    workers = WorkersStack(
+        app,
+        config=config,
+        network=network,
+        state=state,
+        control_plane=control_plane,
+        sources=sources,
+    )
+    media_cache = MediaCacheStack(app, config=config, network=network, state=state, sources=sources)
+    media_library = MediaLibraryStack(app, config=config, network=network, state=state, sources=sources)
+    watched = watched_parts(
+        state=state,
+        control_plane=control_plane,
+        media=media,
+        workers=workers,
+        media_cache=media_cache,
+        media_library=media_library,
+    )
     return Stacks(
         app=app,
         network=network,
         state=state,
-        control_plane=base.control_plane,
-        media=MediaStack(
-            app,
-            config=config,
-            network=network,
-            state=state,
-            control_plane=base.control_plane,
-            sources=sources,
-        ),
-        media_cache=MediaCacheStack(app, config=config, network=network, state=state, sources=sources),
-        media_library=MediaLibraryStack(app, config=config, network=network, state=state, sources=sources),
+        control_plane=control_plane,
+        media=media,
+        workers=workers,
+        media_cache=media_cache,
+        media_library=media_library,
+        observability=ObservabilityStack(app, config=config, watched=watched),
     )
 
 

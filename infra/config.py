@@ -15,6 +15,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from infra.media_config import MediaConfig
 from infra.network_config import MediaCacheConfig, NetworkConfig
+from infra.observability_config import ObservabilityConfig
+from infra.tls_rotation_config import TlsRotationConfig
+from infra.workers_config import GpuHostConfig, StsConfig, WorkersConfig
 from livedub.errors import ConfigurationError
 from livedub.settings import variables
 from livedub.supervision.policy import SupervisionPolicy
@@ -44,7 +47,11 @@ class EnvironmentConfig:
         burst_requests: requests the API takes at once over that rate.
         network: addresses.
         media: the host that publishers reach.
+        workers: the hosts that dub.
+        sts: who does their speech to speech.
+        gpu_host: the machine that does, where it is none of RunPod's.
         media_cache: the host that keeps generated speech.
+        observability: who is told of trouble, and its bounds.
     """
 
     name: EnvironmentName
@@ -59,7 +66,11 @@ class EnvironmentConfig:
     burst_requests: int = 400
     network: NetworkConfig = field(default_factory=NetworkConfig)
     media: MediaConfig = field(default_factory=MediaConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
+    sts: StsConfig = field(default_factory=StsConfig)
+    gpu_host: GpuHostConfig = field(default_factory=GpuHostConfig)
     media_cache: MediaCacheConfig = field(default_factory=MediaCacheConfig)
+    observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
 
     def __post_init__(self) -> None:
         """Refuse what would fail, or mislead, only in the middle of a deployment."""
@@ -83,6 +94,8 @@ class EnvironmentConfig:
                 )
         self.media.check_place(self.network)
         self.media_cache.check_place(self.network)
+        if self.sts.source == "gpu_host":
+            self.gpu_host.check_place(self.network)
         self.checked_policy()
 
     def checked_policy(self) -> SupervisionPolicy:
@@ -155,7 +168,14 @@ def _environments() -> tuple[EnvironmentConfig, ...]:
             # The local AWS starts no machine; of an image it wants the name alone.
             # No machine of the local AWS runs anything: what would be fetched for it is there already.
             media=MediaConfig(image="ami-00000000000000000", image_brings=("mediamtx", "ssm-agent")),
-            media_cache=MediaCacheConfig(private_ip="127.20.1.30", image="ami-00000000000000000"),
+            workers=WorkersConfig(image="ami-00000000000000000", image_brings=("ssm-agent", "packages")),
+            # That of the emulator.
+            sts=StsConfig(runpod_endpoint_id="rehearsal"),
+            media_cache=MediaCacheConfig(
+                private_ip="127.20.1.30",
+                image="ami-00000000000000000",
+                rotation=TlsRotationConfig(poll_s=1, pair_wait_s=60, settle_s=3, drop_after_s=2),
+            ),
         ),
         EnvironmentConfig(
             name="dev",

@@ -36,12 +36,27 @@ def _on_or_off(value: Any) -> bool:
     return value == "on"
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(name.strip() for name in str(value).split(",") if name.strip())
+
+
 OVERRIDES: Mapping[str, Override] = MappingProxyType(
     {
+        "alarm_emails": Override("observability", "notify", _names, "addresses, a comma between them"),
         "media_host": Override("media", "host", _on_or_off, "on or off"),
         "media_image": Override("media", "image"),
         "media_cache_host": Override("media_cache", "host", _on_or_off, "on or off"),
         "media_cache_image": Override("media_cache", "image"),
+        "gpu_host": Override("gpu_host", "present", _on_or_off, "on or off"),
+        "gpu_host_image": Override("gpu_host", "image"),
+        "gpu_host_container": Override("gpu_host", "container"),
+        "runpod_base_url": Override("sts", "runpod_base_url"),
+        "runpod_endpoint_id": Override("sts", "runpod_endpoint_id"),
+        "sts_source": Override("sts", "source"),
+        "worker_image": Override("workers", "image"),
+        "worker_image_brings": Override(
+            "workers", "image_brings", _names, "ssm-agent, packages, a comma between them"
+        ),
         "media_cache_port": Override("media_cache", "port", int, "a number"),
     }
 )

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from infra.constructs.alarms_of_streams import Queue
 from infra.stacks.control_plane import ControlPlaneStack
+from infra.stacks.media import MediaStack
 from infra.stacks.media_cache import MediaCacheStack
 from infra.stacks.media_library import MediaLibraryStack
 from infra.stacks.observability import Host, Watched
 from infra.stacks.state import StateStack
+from infra.stacks.workers import WorkersStack
 
 
 def watched_parts(
     *,
     state: StateStack,
     control_plane: ControlPlaneStack,
+    media: MediaStack,
+    workers: WorkersStack,
     media_cache: MediaCacheStack,
     media_library: MediaLibraryStack,
 ) -> Watched:
     """What there is to watch in these stacks."""
     hosts = [
         Host(stack, name, instance.ref)
-        for stack, name, instance in ((media_cache, "media-cache-host", media_cache.host.instance),)
+        for stack, name, instance in (
+            (media, "media-host", media.host.instance),
+            (workers, "gpu-host", workers.gpu_host.instance if workers.gpu_host else None),
+            (media_cache, "media-cache-host", media_cache.host.instance),
+        )
         if instance is not None
     ]
     return Watched(
@@ -31,8 +39,11 @@ def watched_parts(
         database=state.database.instance,
         function_stacks={
             "control-plane": control_plane,
+            "workers": workers,
             "media-cache": media_cache,
             "media-library": media_library,
         },
         hosts=hosts,
+        groups={"workers": workers.fleet.group_name},
+        has_media_host=media.host.instance is not None,
     )

@@ -22,7 +22,12 @@ os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] = "1"
 # jsii runs node from PATH; the one that make setup installed is of a supported version.
 os.environ["PATH"] = f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
 
-FROM_THE_DEPLOYER = {"media_cache_image": "ami-0123456789abcdef0", "media_image": "ami-0123456789abcdef1"}
+FROM_THE_DEPLOYER = {
+    "media_cache_image": "ami-0123456789abcdef0",
+    "media_image": "ami-0123456789abcdef1",
+    "worker_image": "ami-0123456789abcdef2",
+    "runpod_endpoint_id": "abcdef123456",
+}
 """Context that nobody can synthesize without."""
 
 BUILT = (
@@ -30,6 +35,7 @@ BUILT = (
     "layers/media-cache/python/psycopg.py",
     "media-cache-host/bin/caddy",
     "hosts/media/httpx.py",
+    "hosts/worker/av.py",
     "hosts/mediamtx.tar.gz",
     "hosts/amazon-ssm-agent.deb",
     f"wheels/livedub-{__version__}-py3-none-any.whl",
