@@ -69,6 +69,12 @@ def change_settings(stream_id: str) -> Response[str]:
     return _json(200, _commands(stream_id).change_settings(stream_id, change))
 
 
+@app.post("/v1/streams/<stream_id>/key")
+def new_stream_key(stream_id: str) -> Response[str]:
+    """Give it another key."""
+    return _json(200, _commands(stream_id).new_key(stream_id))
+
+
 @app.post("/v1/streams/<stream_id>/start")
 def start_stream(stream_id: str) -> Response[str]:
     """Let it run."""

@@ -54,6 +54,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "GET /v1/streams",
             "GET /v1/streams/{stream_id}",
             "PUT /v1/streams/{stream_id}",
+            "POST /v1/streams/{stream_id}/key",
             "POST /v1/streams/{stream_id}/start",
             "POST /v1/streams/{stream_id}/stop",
             "POST /v1/streams/{stream_id}/drain",

@@ -89,6 +89,34 @@ class TestPut:
         assert (answer.status, answer.code) == (400, "BAD_PATH")
 
 
+class TestNewKey:
+    def test_it_replaces_the_key_and_is_answered_once(self, stream: Rig):
+        before = stream.record()
+        with log_lines("stream_api") as lines:
+            answer = stream.api("POST", f"{STREAM}/key")
+        key = answer.body["stream_key"]
+        assert answer.status == 200
+        assert stream.record().stream_key_hash == hashlib.sha256(key.encode()).hexdigest()
+        assert stream.record().stream_key_hash != before.stream_key_hash
+        assert stream.record().journal[-1].event == "new_key"
+        assert key not in str(lines)
+        assert stream.api("GET", STREAM).body["stream_key"] == ""
+
+    def test_an_open_stream_gets_one(self, stream: Rig):
+        stream.api("PUT", STREAM, {"open": True})
+        assert stream.api("POST", f"{STREAM}/key").body["stream_key"]
+        assert stream.record().stream_key_hash
+
+    def test_nobody_else_is_touched(self, stream: Rig):
+        before = stream.record()
+        stream.api("POST", f"{STREAM}/key")
+        after = stream.record()
+        assert (after.lease, after.desired, after.settings) == (before.lease, before.desired, before.settings)
+
+    def test_a_stream_nobody_created_has_none(self, rig: Rig):
+        assert rig.api("POST", "/v1/streams/arena/key").code == "UNKNOWN_STREAM"
+
+
 class TestSettings:
     def test_hot_settings_raise_the_revision(self, stream: Rig):
         before = stream.record().settings_revision

@@ -65,6 +65,8 @@ class FakeStreamApi:
         record = self.records.get(stream_id)
         if record is None:
             raise RefusalError(404, "UNKNOWN_STREAM", f"Nobody created {stream_id}.", "Create it first.")
+        if what == "key":
+            return 200, self._detail(record, "n3w-k3y")
         if what == "events":
             entries = [
                 StreamEvent(at_ms=e.at_ms, event=e.event, generation=e.generation, detail=e.detail)

@@ -113,6 +113,12 @@ def test_a_created_streams_key_is_shown_and_an_open_one_has_none(api: FakeStream
     assert "stream key" not in done("create", "show", "--open")
 
 
+def test_a_new_key_is_asked_for_and_shown(api: FakeStreamApi):
+    api.records = {"news": on_air("news")}
+    assert "n3w-k3y" in done("new-key", "news")
+    assert api.asked[-1] == ("POST", "/v1/streams/news/key", None)
+
+
 @pytest.mark.parametrize(
     ("command", "desired"), [("start", "running"), ("stop", "stopped"), ("drain", "drained")]
 )

@@ -71,6 +71,13 @@ def create(
         _show_detail(console, api.create(stream_id, settings, open_to_all=open_to_all), as_json=as_json)
 
 
+@streams.command("new-key")
+def new_key(stream_id: StreamId, *, as_json: AsJson = False) -> None:
+    """Give a stream another key, printed once; a publisher that is on stays on, the next needs the new one."""
+    with _api() as (api, console):
+        _show_detail(console, api.new_key(stream_id), as_json=as_json)
+
+
 @streams.command()
 def start(stream_id: StreamId, *, as_json: AsJson = False) -> None:
     """Let a stopped, drained or degraded stream run again."""

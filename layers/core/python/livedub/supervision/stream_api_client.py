@@ -81,6 +81,10 @@ class StreamApi(BearerApi):
         body = StreamRegistration(settings=dict(settings), open=open_to_all)
         return self._ask(StreamDetail, "PUT", _path(stream_id), body)
 
+    def new_key(self, stream_id: str) -> StreamDetail:
+        """Give a stream another key, shown this once. The key before is refused at the next connection."""
+        return self._ask(StreamDetail, "POST", _path(stream_id, "/key"))
+
     def start(self, stream_id: str) -> StreamDetail:
         """Let a stopped, drained or degraded stream run again."""
         return self._ask(StreamDetail, "POST", _path(stream_id, "/start"))

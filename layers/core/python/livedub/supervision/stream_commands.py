@@ -14,6 +14,7 @@ from livedub.supervision import desire, stream_settings
 from livedub.supervision.authorize import credential_hash
 from livedub.supervision.execution_starts import ExecutionStarts
 from livedub.supervision.hooks import new_stream
+from livedub.supervision.journal import noted
 from livedub.supervision.lease import release
 from livedub.supervision.media_requests import unknown_stream
 from livedub.supervision.overview import StreamDetail, StreamEvent, StreamEvents, StreamList, overview
@@ -89,6 +90,19 @@ class StreamCommands:
         # A write whose answer got lost is repeated on what it wrote itself: then the row knows our key.
         ours = bool(key) and hmac.compare_digest(record.stream_key_hash, credential_hash(key))
         return created[-1] or ours, self._detail(record, stream_key=key if ours else "")
+
+    def new_key(self, stream_id: str) -> StreamDetail:
+        """Give a stream another key, answered here, once; an open stream has one from now on.
+
+        The key before is refused at the next connection; a publisher that is on stays on.
+        """
+        key = secrets.token_urlsafe(_KEY_BYTES)
+        now_ms = self.now_ms()
+
+        def rekeyed(record: StreamRecord) -> StreamRecord:
+            return noted(replace(record, stream_key_hash=credential_hash(key)), now_ms, "new_key")
+
+        return self._detail(self._changed(stream_id, rekeyed), stream_key=key)
 
     def start(self, stream_id: str) -> StreamDetail:
         """Let a stream run, at once if its publisher is on."""
