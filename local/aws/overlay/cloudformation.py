@@ -16,6 +16,7 @@ from local.aws.overlay.patching import Patch, created
 _LOG = logging.getLogger(__name__)
 _NOTHING = frozenset({"AWS::CDK::Metadata"})
 """What the CDK says about itself."""
+_ADDRESS_ATTRIBUTES = {"AllocationId": "allocation_id", "PublicIp": "public_ip"}
 
 
 def patches() -> list[Patch]:
@@ -46,10 +47,29 @@ def patches() -> list[Patch]:
             _parse_resolved,
         ),
         Patch(
+            "moto.cloudformation.parsing:clean_json",
+            "9fbe5dedab81",
+            "moto does not know Fn::GetStackOutput, by which a stack reads another's output without binding it",
+            _clean_with_outputs_of_others,
+            everywhere=True,
+        ),
+        Patch(
             "moto.cloudformation.parsing:resource_class_from_type",
             "ca766bc34c19",
             "moto leaves out what it does not know and calls the deployment a success",
             _only_known_types,
+        ),
+        Patch(
+            "moto.ec2.models.elastic_ip_addresses:ElasticAddress.has_cfn_attr",
+            "eb6fd7a1e80b",
+            "moto knows an Elastic IP's allocation and not its address",
+            lambda _original: classmethod(lambda _cls, attribute: attribute in _ADDRESS_ATTRIBUTES),
+        ),
+        Patch(
+            "moto.ec2.models.elastic_ip_addresses:ElasticAddress.get_cfn_attribute",
+            "536a99908fb7",
+            "moto knows an Elastic IP's allocation and not its address",
+            lambda _original: lambda self, name: getattr(self, _ADDRESS_ATTRIBUTES[name]),
         ),
         Patch(
             "moto.ssm.models:Parameter.create_from_cloudformation_json",
@@ -80,6 +100,8 @@ def _apply_with_outputs(original: Any) -> Any:
         original(self)
         stack.template_dict = self.template_dict
         stack.output_map = OutputMap(stack.resource_map, self.template_dict, stack.stack_id)
+        # Looked at now: one that cannot be had fails the stack, not whoever describes it.
+        list(stack.output_map.values())
         exports.update({export.name: export for export in stack.exports})
 
     return apply
@@ -96,6 +118,7 @@ def _execute_telling_failures(original: Any) -> Any:
             if not isinstance(error, _ResourceError):
                 _LOG.exception("stack %s cannot be made", change_set.stack_name)
             stack = change_set.stack
+            stack.output_map = OutputMap(stack.resource_map, {}, stack.stack_id)
             change_set.execution_status = "EXECUTE_FAILED"
             # CloudFormation carries change sets out behind the caller's back: their end is an event and a status.
             stack._add_stack_event("ROLLBACK_IN_PROGRESS", resource_status_reason=str(error))  # noqa: SLF001 - moto's own way
@@ -133,6 +156,27 @@ def _parse_resolved(original: Any) -> Any:
         return resource_class, resolved(clean, account_id, region), resource_type
 
     return parse_resource
+
+
+def _clean_with_outputs_of_others(original: Any) -> Any:
+    def clean_json(resource_json: Any, resources_map: Any) -> Any:
+        if not isinstance(resource_json, dict) or "Fn::GetStackOutput" not in resource_json:
+            return original(resource_json, resources_map)
+        wanted = resource_json["Fn::GetStackOutput"]
+        region = wanted.get("Region") or resources_map["AWS::Region"]
+        stack = cloudformation_backends[resources_map["AWS::AccountId"]][region].get_stack(
+            wanted["StackName"]
+        )
+        found = (
+            stack.output_map[wanted["OutputName"]]
+            if wanted["OutputName"] in stack.output_map.outputs
+            else None
+        )
+        if found is None:
+            raise ValidationError(message=f"{wanted['StackName']} has no output {wanted['OutputName']}")
+        return found.value
+
+    return clean_json
 
 
 def _only_known_types(original: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -39,8 +41,7 @@ class _Call:
         operation = getattr(_client(wanted, self.service), self.operation)
         answer = operation(**self.parameters(wanted))
         physical_id = self.physical_id(wanted, answer)
-        arn = answer.get("PolicyARN") or _alarm_arn(wanted, physical_id)
-        return Made(physical_id, lambda: None, {"Arn": arn})
+        return Made(physical_id, lambda: None, {"Arn": _alarm_arn(wanted, physical_id)})
 
 
 def _client(wanted: Wanted, service: str) -> Any:
@@ -113,16 +114,34 @@ def _lifecycle_hook(wanted: Wanted) -> Mapping[str, Any]:
     return {**_given(*names)(wanted), "LifecycleHookName": name}
 
 
+def _document(wanted: Wanted) -> Mapping[str, Any]:
+    content = wanted.properties["Content"]
+    return {
+        **_given("DocumentType", "TargetType")(wanted),
+        "Name": wanted.properties.get("Name", wanted.name),
+        # A template may write it as it is, not as text, which is all that moto takes.
+        "Content": content if isinstance(content, str) else json.dumps(content),
+        "DocumentFormat": wanted.properties.get("DocumentFormat", "JSON"),
+    }
+
+
 def _scaling_policy(wanted: Wanted) -> Mapping[str, Any]:
     # The policy's name is CloudFormation's to give.
     return {**wanted.properties, "PolicyName": wanted.properties.get("PolicyName", wanted.name)}
+
+
+def _policy_arn(wanted: Wanted, _answer: Any) -> str:
+    # moto leaves it out of the answer.
+    group = wanted.properties["AutoScalingGroupName"]
+    place = f"arn:aws:autoscaling:{wanted.region}:{wanted.account_id}:scalingPolicy"
+    return f"{place}:{uuid.uuid4()}:autoScalingGroupName/{group}:policyName/{wanted.name}"
 
 
 _CALLS: Mapping[str, _Call] = MappingProxyType(
     {
         "AWS::AutoScaling::LifecycleHook": _Call("autoscaling", "put_lifecycle_hook", _lifecycle_hook),
         "AWS::AutoScaling::ScalingPolicy": _Call(
-            "autoscaling", "put_scaling_policy", _scaling_policy, lambda _, answer: answer["PolicyARN"]
+            "autoscaling", "put_scaling_policy", _scaling_policy, _policy_arn
         ),
         "AWS::AutoScaling::WarmPool": _Call(
             "autoscaling",
@@ -144,7 +163,21 @@ _CALLS: Mapping[str, _Call] = MappingProxyType(
             lambda _, answer: answer["AssociationId"],
         ),
         "AWS::EC2::SecurityGroupEgress": _Call("ec2", "authorize_security_group_egress", _egress),
+        "AWS::Lambda::EventInvokeConfig": _Call(
+            "lambda",
+            "put_function_event_invoke_config",
+            _given(
+                "DestinationConfig",
+                "FunctionName",
+                "MaximumEventAgeInSeconds",
+                "MaximumRetryAttempts",
+                "Qualifier",
+            ),
+        ),
         "AWS::Logs::MetricFilter": _Call("logs", "put_metric_filter", _metric_filter),
+        "AWS::SSM::Document": _Call(
+            "ssm", "create_document", _document, lambda _, answer: answer["DocumentDescription"]["Name"]
+        ),
         "AWS::SNS::Subscription": _Call(
             "sns",
             "subscribe",

@@ -1,0 +1,53 @@
+"""Looks at what a stream left behind in the parts that were deployed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from livedub.errors import LivedubError
+from livedub.library.api.rest_client import LibraryApi
+from local.aws import deployment
+from local.rehearsal.catalogue_store import count_stored
+from local.rehearsal.deployed import DeployedEnvironment
+from local.rehearsal.verdict import Verdict
+
+
+async def look(deployed: DeployedEnvironment, verdict: Verdict) -> None:
+    """Note for each part whether it had its share; one that fails hides no other."""
+    looks: dict[str, Callable[[DeployedEnvironment], tuple[bool, str]]] = {
+        "state machine": _executions,
+        "media cache": _stored,
+        "clean-up function": _clean_up,
+        "library API": _library,
+    }
+    for name, one in looks.items():
+        try:
+            well, said = await asyncio.to_thread(one, deployed)
+        except LivedubError as error:
+            well, said = False, str(error)
+        verdict.note(name, said, well=well)
+
+
+def _executions(deployed: DeployedEnvironment) -> tuple[bool, str]:
+    found = deployed.executions(deployed.output("control-plane", "StateMachineArn"))
+    return set(found.values()) == {"SUCCEEDED"}, ", ".join(
+        f"{name} {status}" for name, status in found.items()
+    )
+
+
+def _stored(deployed: DeployedEnvironment) -> tuple[bool, str]:
+    stored = count_stored(deployed.catalogue_url())
+    return stored > 0, f"{stored} dubs in the catalogue, on RDS"
+
+
+def _clean_up(deployed: DeployedEnvironment) -> tuple[bool, str]:
+    answer = deployed.call_function("media-cache", "MediaCacheCleanup", {"dry_run": True})
+    return not answer.get("problem") and answer.get("complete") is True, f"a dry run answers {answer}"
+
+
+def _library(deployed: DeployedEnvironment) -> tuple[bool, str]:
+    token = deployment.secret(deployed.endpoint, deployed.output("state", "LibraryApiTokenSecret"))
+    with LibraryApi(deployed.output("media-library", "LibraryApiUrl"), token) as api:
+        found = api.scan()
+    return True, f"a scan answers {found.model_dump()}"
