@@ -10,6 +10,8 @@ from infra.constructs.acknowledged import acknowledge
 
 PARTS_PREFIX = ".parts/"
 """Of the bucket `out`: parts of dubs that are worked on; gone when their job is done."""
+UNDO = Duration.days(30)
+"""So long a file that was deleted or overwritten can be had back."""
 
 
 class MediaBuckets(Construct):
@@ -20,7 +22,10 @@ class MediaBuckets(Construct):
         self.media_in = self._bucket("In", survive=survive)
         self.media_out = self._bucket("Out", survive=survive)
         self.media_out.add_lifecycle_rule(
-            id="parts-of-jobs-that-never-ended", prefix=PARTS_PREFIX, expiration=Duration.days(14)
+            id="parts-of-jobs-that-never-ended",
+            prefix=PARTS_PREFIX,
+            expiration=Duration.days(14),
+            noncurrent_version_expiration=Duration.days(1),
         )
 
     def _bucket(self, construct_id: str, *, survive: bool) -> s3.Bucket:
@@ -31,12 +36,18 @@ class MediaBuckets(Construct):
             encryption=s3.BucketEncryption.S3_MANAGED,
             enforce_ssl=True,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            versioned=True,
             # An upload that nobody finishes costs as much as one that somebody does, and is seen by none.
             lifecycle_rules=[
                 s3.LifecycleRule(
                     id="uploads-that-nobody-finished",
                     abort_incomplete_multipart_upload_after=Duration.days(7),
-                )
+                ),
+                s3.LifecycleRule(
+                    id="versions-that-nobody-wanted-back",
+                    noncurrent_version_expiration=UNDO,
+                    expired_object_delete_marker=True,
+                ),
             ],
             removal_policy=RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY,
         )

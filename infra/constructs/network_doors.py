@@ -37,7 +37,7 @@ class NetworkDoors(Construct):
         self.cache = self._group("Cache", vpc, "The media-cache host.")
         self.cleanup = self._group("Cleanup", vpc, "The function that cleans the media cache.")
         self.rotation = self._group(
-            "Rotation", vpc, "The function that looks at the media cache's certificate."
+            "Rotation", vpc, "The function that looks at the certificate of the media cache."
         )
         self.library = self._group("Library", vpc, "Functions of the media library.", egress=True)
         self.database = self._group("Database", vpc, "Postgres.")

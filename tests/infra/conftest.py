@@ -68,7 +68,7 @@ class Part:
         return {
             name: output
             for name, output in self.template.get("Outputs", {}).items()
-            if not name.startswith("ExportsOutput")
+            if not name.startswith(("ExportsOutput", "PublishOutput"))
         }
 
     def of_type(self, resource_type: str) -> dict[str, dict[str, Any]]:
@@ -145,6 +145,10 @@ class Synthesized:
         """The part in which `value` of a template is made, and what it is there, through an import if it is one."""
         if isinstance(value, dict) and "Fn::ImportValue" in value:
             return self.exports[value["Fn::ImportValue"]]
+        if isinstance(value, dict) and "Fn::GetStackOutput" in value:
+            reference = value["Fn::GetStackOutput"]
+            of = reference["StackName"].removeprefix(f"livedub-{self.environment}-")
+            return of, self.parts[of].template["Outputs"][reference["OutputName"]]["Value"]
         return part, value
 
 

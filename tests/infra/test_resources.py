@@ -61,7 +61,7 @@ def test_every_stack_of_prod_refuses_to_be_deleted(local: Synthesized, prod: Syn
             assert properties.get("terminationProtection", False) is protected, part.name
 
 
-def test_files_are_private_encrypted_and_reached_by_tls_alone(state: Part):
+def test_files_are_private_encrypted_versioned_and_reached_by_tls_alone(state: Part):
     buckets = state.of_type("AWS::S3::Bucket")
     assert len(buckets) == 2
     for bucket in buckets.values():
@@ -69,6 +69,10 @@ def test_files_are_private_encrypted_and_reached_by_tls_alone(state: Part):
         assert "BucketName" not in properties
         assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
         assert properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+        rules = {rule["Id"]: rule for rule in properties["LifecycleConfiguration"]["Rules"]}
+        kept = rules["versions-that-nobody-wanted-back"]["NoncurrentVersionExpiration"]
+        assert kept == {"NoncurrentDays": 30}
     policies = json.dumps(list(state.of_type("AWS::S3::BucketPolicy").values()))
     assert policies.count('"aws:SecureTransport": "false"') == 2
 
@@ -160,6 +164,7 @@ def test_the_api_has_these_routes(control: Part):
         "GET /v1/streams": "StreamApi",
         "GET /v1/streams/{stream_id}": "StreamApi",
         "PUT /v1/streams/{stream_id}": "StreamApi",
+        "POST /v1/streams/{stream_id}/key": "StreamApi",
         "POST /v1/streams/{stream_id}/start": "StreamApi",
         "POST /v1/streams/{stream_id}/stop": "StreamApi",
         "POST /v1/streams/{stream_id}/drain": "StreamApi",
