@@ -66,7 +66,7 @@ async def synthesize(supervisor: Supervisor, assembly: Path, context: Mapping[st
     await _run(supervisor, "synthesis", [str(python), "-m", "infra.app"], environment, say)
 
 
-async def bootstrap(supervisor: Supervisor, endpoint: str, scratch: Path, assembly: Path) -> None:
+async def bootstrap(supervisor: Supervisor, endpoint: str, scratch: Path) -> None:
     """Prepare account and region for deployments.
 
     Raises:
@@ -74,7 +74,8 @@ async def bootstrap(supervisor: Supervisor, endpoint: str, scratch: Path, assemb
         ProcessError: it failed; carries its last lines.
     """
     place = f"aws://{ACCOUNT}/{REGION}"
-    await _cdk(supervisor, "bootstrap", [place], endpoint, scratch, assembly)
+    # Outside of the checkout: it asks no app then.
+    await _cdk(supervisor, "bootstrap", [place], endpoint, scratch, cwd=scratch)
 
 
 async def deploy_all(
@@ -89,7 +90,8 @@ async def deploy_all(
     arguments = ["--all", "--require-approval", "never", "--progress", "events"]
     # One stack after the other: moto knows a change set by its name alone, and the command calls all of them the same.
     arguments += ["--outputs-file", str(outputs)]
-    await _cdk(supervisor, "deploy", arguments, endpoint, scratch, assembly, say)
+    arguments += ["--app", str(assembly)]
+    await _cdk(supervisor, "deploy", arguments, endpoint, scratch, cwd=ROOT, say=say)
     return json.loads(outputs.read_text(encoding="utf-8"))
 
 
@@ -118,7 +120,8 @@ async def _cdk(
     arguments: Sequence[str],
     endpoint: str,
     scratch: Path,
-    assembly: Path,
+    *,
+    cwd: Path,
     say: Say | None = None,
 ) -> None:
     if not _CDK.is_file():
@@ -130,8 +133,8 @@ async def _cdk(
         "CDK_DISABLE_VERSION_CHECK": "1",
         "CDK_DISABLE_CLI_TELEMETRY": "true",
     }
-    argv = [str(_CDK), command, *arguments, "--app", str(assembly), "--no-notices", "--ci"]
-    await _run(supervisor, f"cdk-{command}", argv, environment, say)
+    argv = [str(_CDK), command, *arguments, "--no-notices", "--ci"]
+    await _run(supervisor, f"cdk-{command}", argv, environment, say, cwd=cwd)
 
 
 async def _run(
@@ -140,6 +143,8 @@ async def _run(
     argv: Sequence[str],
     environment: Mapping[str, str],
     say: Say | None,
+    *,
+    cwd: Path = ROOT,
 ) -> None:
-    spec = ProcessSpec(name, argv, env=environment, cwd=ROOT, stop_timeout_s=_STOP_S)
+    spec = ProcessSpec(name, argv, env=environment, cwd=cwd, stop_timeout_s=_STOP_S)
     await run_step(supervisor, spec, _TIMEOUT_S, say=say)

@@ -99,7 +99,7 @@ class Rehearsal:
         context = await self._context(starting)
         assembly = await asyncio.to_thread(starting.enter_context, cdk_command.own_assembly())
         with self.verdict.timed("synthesis and bootstrap"):
-            endpoint, _ = await asyncio.gather(self._start_aws(assembly), self._synthesize(assembly, context))
+            endpoint, _ = await asyncio.gather(self._start_aws(), self._synthesize(assembly, context))
         self._say("cdk deploy --all ...")
         with self.verdict.timed("cdk deploy"):
             outputs = await cdk_command.deploy_all(
@@ -138,10 +138,10 @@ class Rehearsal:
             worker = await start_speech_worker(self._supervisor, emulator, profile=self.options.profile)
         return Speech(emulator, worker), clip
 
-    async def _start_aws(self, assembly: Path) -> str:
+    async def _start_aws(self) -> str:
         endpoint = await start_local_aws(self._supervisor, port=self.options.port)
         self._say("cdk bootstrap ...")
-        await cdk_command.bootstrap(self._supervisor, endpoint, self._scratch, assembly)
+        await cdk_command.bootstrap(self._supervisor, endpoint, self._scratch)
         return endpoint
 
     async def _synthesize(self, assembly: Path, context: Mapping[str, str]) -> None:
