@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aws_cdk import CfnOutput
+from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from infra.config import EnvironmentConfig
@@ -50,7 +51,7 @@ class MediaStack(EnvironmentStack):
             ssm_agent_url=self.release.url_of("SSM_AGENT"),
         )
         self._grant(state)
-        self._install(state, control_plane)
+        self.installation = self._install(state, control_plane)
         self._outputs()
 
     def _grant(self, state: StateStack) -> None:
@@ -70,9 +71,9 @@ class MediaStack(EnvironmentStack):
         )
         self.release.grant_read(host.role)
 
-    def _install(self, state: StateStack, control_plane: ControlPlaneStack) -> None:
+    def _install(self, state: StateStack, control_plane: ControlPlaneStack) -> ssm.CfnAssociation | None:
         if self.host.instance is None:
-            return
+            return None
         media, network = self.config.media, self.config.network
         installation = self.release.install_on(
             self.host.instance.ref,
@@ -90,6 +91,7 @@ class MediaStack(EnvironmentStack):
         )
         # It needs the rights.
         installation.node.add_dependency(self.host)
+        return installation
 
     def _outputs(self) -> None:
         address = self.host.address.attr_public_ip
@@ -99,8 +101,15 @@ class MediaStack(EnvironmentStack):
             ("MediaCommandLogs", self.host.commands.log_group_name, "Of what is run on the host."),
         ):
             CfnOutput(self, name, value=value, description=meaning)
-        if self.host.instance is not None:
-            CfnOutput(self, "MediaInstance", value=self.host.instance.ref, description="The host.")
+        if self.host.instance is None or self.installation is None:
+            return
+        CfnOutput(self, "MediaInstance", value=self.host.instance.ref, description="The host.")
+        CfnOutput(
+            self,
+            "MediaInstallation",
+            value=self.installation.ref,
+            description="Installs again, with the relays' key as it is then: aws ssm start-associations-once.",
+        )
 
 
 def _archives(config: EnvironmentConfig, sources: Sources) -> dict[str, Archive]:

@@ -259,6 +259,7 @@ def test_without_the_host_everything_else_stays(synthesized: dict[str, Synthesiz
         "AWS::IAM::InstanceProfile": 1,
         "AWS::SSM::Association": 1,
         # What changes its certificate; the functions stay.
+        "AWS::CloudWatch::Alarm": 1,
         "AWS::Events::Rule": 3,
         "AWS::IAM::Policy": 1,
         "AWS::IAM::Role": 1,
