@@ -7,6 +7,7 @@ from livedub.library.library_settings import LibrarySettings
 from livedub.media_cache.cleanup_settings import MediaCleanupSettings
 from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.media_tls_settings import MediaTlsSettings
+from livedub.media_cache.tls_rotation.rotation_settings import TlsRotationSettings
 from livedub.settings import render_env_example
 from livedub.sts.runpod_account_settings import RunpodAccountSettings
 from livedub.supervision.function_settings import (
@@ -38,6 +39,7 @@ GROUPS = [
     ("Media cache on one machine, besides: python -m media_edge.cache up, livedub media up", HostSettings),
     ("Media cache's certificate: livedub media tls-init, rotate", MediaTlsSettings),
     ("Media cache's clean-up: livedub media cleanup, function media_cache_cleanup", MediaCleanupSettings),
+    ("Media cache's rotation: functions of rotate_tls, set by the CDK app", TlsRotationSettings),
     ("Consumers of the media cache: stream worker, STS service over HTTP", MediaCacheSettings),
     ("Media library: storage, catalogue, jobs", LibrarySettings),
 ]

@@ -12,6 +12,7 @@ from livedub.media_cache.consumer_check import Fault
 from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.media_tls_settings import MediaTlsSettings
 from livedub.media_cache.parameter_store import PARAMETERS, SECRETS
+from livedub.media_cache.tls_rotation.rotation_settings import TlsRotationSettings
 from livedub.settings import variables
 from media_edge.cache.host_settings import HostSettings
 from media_edge.cache.upload_metrics import UploadMetrics
@@ -24,6 +25,7 @@ SCOPES: dict[str, type[BaseSettings]] = {
     "host": HostSettings,
     "certificate": MediaTlsSettings,
     "clean-up": MediaCleanupSettings,
+    "rotation": TlsRotationSettings,
     "consumer": MediaCacheSettings,
 }
 

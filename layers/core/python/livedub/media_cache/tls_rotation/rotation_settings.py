@@ -113,3 +113,7 @@ class TlsCheckSettings(TlsConsumersSettings):
     def port(self) -> int:
         """Where it is served."""
         return urlsplit(self.base_url).port or _HTTPS_PORT
+
+
+class TlsRotationSettings(TlsStartSettings, TlsPublishSettings, TlsCheckSettings):
+    """Every variable of the four functions; each of them reads its own class."""
