@@ -54,6 +54,7 @@ OVERRIDES: Mapping[str, Override] = MappingProxyType(
         "runpod_endpoint_id": Override("sts", "runpod_endpoint_id"),
         "sts_source": Override("sts", "source"),
         "worker_image": Override("workers", "image"),
+        "worker_refresh": Override("workers", "refresh"),
         "worker_image_brings": Override(
             "workers", "image_brings", _names, "ssm-agent, packages, a comma between them"
         ),

@@ -21,6 +21,7 @@ from livedub.errors import ConfigurationError
 
 StsSource = Literal["runpod", "gpu_host"]
 Brought = Literal["ssm-agent", "packages"]
+Refresh = Literal["idle", "all"]
 
 _ENDPOINT = re.compile(r"[a-z0-9]{6,32}")
 _CRON = re.compile(r"[0-9*/,-]+( [0-9A-Za-z*/,-]+){4}")
@@ -79,6 +80,8 @@ class WorkersConfig:
         idle_minutes: so long must a host be without streams, and not needed, before it goes.
         drain_s: how long the streams of a host that goes away may play out there; longer than the longest D.
         delay_ms: D of streams that name none.
+        refresh: which hosts a deployment replaces that changes what hosts are made of: `idle` ones (the others go when
+            their last stream has ended and they are not needed), or `all`, whose streams play out and go on elsewhere.
         occasions: when how many hosts are there at least.
     """
 
@@ -93,12 +96,14 @@ class WorkersConfig:
     idle_minutes: int = 15
     drain_s: int = 120
     delay_ms: int = 8_000
+    refresh: Refresh = "idle"
     occasions: tuple[Occasion, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         check_image("workers.image", self.image)
         check_instance_type("workers.instance_type", self.instance_type)
+        check_choice("workers.refresh", self.refresh, get_args(Refresh))
         for brought in self.image_brings:
             check_choice("workers.image_brings", brought, get_args(Brought))
         for what, value, least, most in (

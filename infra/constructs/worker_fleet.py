@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import (
+    Acknowledgment,
+    CfnAutoScalingInstanceRefresh,
+    CfnAutoScalingInstanceRefreshPreferences,
+    CfnUpdatePolicy,
+    Stack,
+    Validations,
+)
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -21,6 +28,7 @@ from infra.constructs.fleet_scaling import FleetScaling
 from infra.constructs.host_release import Archive, HostRelease
 from infra.constructs.managed_host import MachineSpec, ManagedHost
 from infra.sources import Sources
+from infra.workers_config import Refresh
 from livedub import __version__
 
 READY_HOOK, DRAIN_HOOK = "ready", "drain"
@@ -36,8 +44,8 @@ class WorkerFleet(ManagedHost):
     """An auto-scaling group of hosts that install themselves.
 
     `group_name` is fixed, so that hosts can be told it before there is a group. A new release, image or setting makes a new
-    version of the launch template, and machines only when a refresh is started (docs/hosts.md): no deployment ends a host
-    with streams.
+    version of the launch template, with which the deployment replaces hosts: a new one first, and those with streams only
+    where the configuration says so.
     """
 
     def __init__(
@@ -135,6 +143,7 @@ class WorkerFleet(ManagedHost):
                 )
             ],
         )
+        group.cfn_options.update_policy = _refresh(workers.refresh)
         acknowledge(
             group, "AS3", "Alarms watch what matters of it: streams that wait, hosts that are missing."
         )
@@ -165,6 +174,24 @@ class WorkerFleet(ManagedHost):
                 conditions={"StringEquals": {"cloudwatch:namespace": self.namespace}},
             )
         )
+
+
+def _refresh(which: Refresh) -> CfnUpdatePolicy:
+    """Replace hosts that are not of the newest template, a new one first.
+
+    A host with streams is protected from scale-in. Where it is not left alone, it drains as at any other end.
+    """
+    return CfnUpdatePolicy(
+        auto_scaling_instance_refresh=CfnAutoScalingInstanceRefresh(
+            strategy="Rolling",
+            preferences=CfnAutoScalingInstanceRefreshPreferences(
+                min_healthy_percentage=100,
+                max_healthy_percentage=200,
+                scale_in_protected_instances="Refresh" if which == "all" else "Ignore",
+                skip_matching=True,
+            ),
+        )
+    )
 
 
 def group_name(config: EnvironmentConfig) -> str:

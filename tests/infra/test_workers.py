@@ -252,8 +252,17 @@ class TestComingAndGoing:
         ]
         assert drain["HeartbeatTimeout"] >= 4 * beat_s
 
-    def test_no_deployment_ends_a_host_or_undoes_scaling(self, group: dict[str, Any]):
-        assert "UpdatePolicy" not in group
+    def test_a_deployment_replaces_idle_hosts_a_new_one_first(self, group: dict[str, Any]):
+        refresh = group["UpdatePolicy"]["AutoScalingInstanceRefresh"]
+        assert refresh["Strategy"] == "Rolling"
+        assert refresh["Preferences"] == {
+            "MinHealthyPercentage": 100,
+            "MaxHealthyPercentage": 200,
+            "ScaleInProtectedInstances": "Ignore",
+            "SkipMatching": True,
+        }
+
+    def test_a_deployment_does_not_undo_scaling(self, group: dict[str, Any]):
         assert "DesiredCapacity" not in group["Properties"]
 
     def alarms(self, workers: Part) -> dict[str, dict[str, Any]]:
@@ -300,20 +309,25 @@ class TestComingAndGoing:
         assert "GroupInServiceInstances" in collection["Metrics"]
 
 
-def test_occasions_are_scheduled(sources: Sources, tmp_path_factory: pytest.TempPathFactory):
+def test_occasions_are_scheduled_and_streams_moved_where_that_is_wanted(
+    sources: Sources, tmp_path_factory: pytest.TempPathFactory
+):
     from dataclasses import replace  # noqa: PLC0415
 
     from infra.workers_config import Occasion  # noqa: PLC0415
 
     config = given("dev")
     occasions = (Occasion("Match", "30 18 * * SAT", 3, "Europe/Madrid"), Occasion("After", "0 23 * * SAT", 1))
-    config = replace(config, workers=replace(config.workers, occasions=occasions))
+    config = replace(config, workers=replace(config.workers, occasions=occasions, refresh="all"))
     part = workers_of(config, sources, tmp_path_factory.mktemp("occasions"))
     actions = [found["Properties"] for found in part.of_type("AWS::AutoScaling::ScheduledAction").values()]
     assert {(a["Recurrence"], a["MinSize"], a["TimeZone"]) for a in actions} == {
         ("30 18 * * SAT", 3, "Europe/Madrid"),
         ("0 23 * * SAT", 1, "Etc/UTC"),
     }
+    (group,) = part.of_type("AWS::AutoScaling::AutoScalingGroup").values()
+    preferences = group["UpdatePolicy"]["AutoScalingInstanceRefresh"]["Preferences"]
+    assert preferences["ScaleInProtectedInstances"] == "Refresh"
 
 
 class TestGpuHost:

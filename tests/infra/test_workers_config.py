@@ -26,6 +26,7 @@ DIGEST = "sha256:" + "a" * 64
         ({"spare_slots": -1}, "workers.spare_slots"),
         ({"idle_minutes": 1_441}, "workers.idle_minutes"),
         ({"drain_s": 5}, "workers.drain_s"),
+        ({"refresh": "some"}, "workers.refresh"),
         ({"drain_s": 10, "delay_ms": 10_000}, "workers.drain_s"),
         ({"occasions": (Occasion("Match", "0 18 * * SAT", 5),)}, "workers.occasions Match"),
         ({"occasions": (Occasion("Match", "0 18 * * SAT", 2),) * 2}, "workers.occasions"),
