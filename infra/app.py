@@ -39,6 +39,8 @@ CONTEXT = {
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-lambda:recognizeLayerVersion": True,
     "@aws-cdk/core:checkSecretUsage": True,
+    # What another stack imports cannot be taken away from under it (ADR 9).
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
     "@aws-cdk/core:target-partitions": ["aws"],
 }
 

@@ -26,6 +26,7 @@ EnvironmentName = Literal["local", "dev", "staging", "prod"]
 ENVIRONMENTS: tuple[EnvironmentName, ...] = get_args(EnvironmentName)
 
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
+_SHORTEST_TOKEN, _LONGEST_TOKEN = 32, 512
 _ACCOUNT = re.compile(r"\d{12}")
 
 
@@ -45,6 +46,7 @@ class EnvironmentConfig:
             is not named shares the account's pool.
         requests_per_s: steady rate over which the API answers 429, all callers together.
         burst_requests: requests the API takes at once over that rate.
+        token_length: characters of the tokens that are generated. Changing it draws all of them anew.
         network: addresses.
         media: the host that publishers reach.
         workers: the hosts that dub.
@@ -64,6 +66,7 @@ class EnvironmentConfig:
     reserved_concurrency: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     requests_per_s: int = 200
     burst_requests: int = 400
+    token_length: int = 64
     network: NetworkConfig = field(default_factory=NetworkConfig)
     media: MediaConfig = field(default_factory=MediaConfig)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
@@ -86,6 +89,11 @@ class EnvironmentConfig:
         for what, value in (("requests_per_s", self.requests_per_s), ("burst_requests", self.burst_requests)):
             if value < 1:
                 raise ConfigurationError(f"{what} is {value}.", remedy="It must be 1 or more.")
+        if not _SHORTEST_TOKEN <= self.token_length <= _LONGEST_TOKEN:
+            raise ConfigurationError(
+                f"token_length is {self.token_length}: who may do everything would be guessed, or not fit a header.",
+                remedy=f"Take one from {_SHORTEST_TOKEN} to {_LONGEST_TOKEN}.",
+            )
         for function, executions in self.reserved_concurrency.items():
             if executions < 1:
                 raise ConfigurationError(

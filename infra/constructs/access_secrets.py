@@ -14,7 +14,7 @@ _NOT_HEX = "ghijklmnopqrstuvwxyz"
 class AccessSecrets(Construct):
     """`relay_key` signs what relays send (256 bits as hex); `api_token` is the bearer token of the stream API."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, survive: bool) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, token_length: int, survive: bool) -> None:
         super().__init__(scope, construct_id)
         removal = RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY
         self.relay_key = secretsmanager.Secret(
@@ -36,7 +36,7 @@ class AccessSecrets(Construct):
             "ApiToken",
             description="Bearer token of the stream API.",
             generate_secret_string=secretsmanager.SecretStringGenerator(
-                password_length=48, exclude_punctuation=True, include_space=False
+                password_length=token_length, exclude_punctuation=True, include_space=False
             ),
             removal_policy=removal,
         )

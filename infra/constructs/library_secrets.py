@@ -12,8 +12,9 @@ from infra.constructs.acknowledged import acknowledge
 class LibrarySecrets(Construct):
     """`api_token` is its bearer token; `callback_secret` signs what the state machine reports to it."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, survive: bool) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, token_length: int, survive: bool) -> None:
         super().__init__(scope, construct_id)
+        self._token_length = token_length
         self.api_token = self._secret("ApiToken", "Bearer token of the library's API.", survive=survive)
         self.callback_secret = self._secret(
             "CallbackSecret", "Signs callbacks of the state machine to the library's API.", survive=survive
@@ -25,7 +26,7 @@ class LibrarySecrets(Construct):
             construct_id,
             description=description,
             generate_secret_string=secretsmanager.SecretStringGenerator(
-                password_length=64, exclude_punctuation=True, include_space=False
+                password_length=self._token_length, exclude_punctuation=True, include_space=False
             ),
             removal_policy=RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY,
         )

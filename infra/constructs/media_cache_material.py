@@ -22,7 +22,14 @@ class MediaCacheMaterial(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, names: MediaCacheNames, san_dns: str, survive: bool
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        names: MediaCacheNames,
+        san_dns: str,
+        token_length: int,
+        survive: bool,
     ) -> None:
         super().__init__(scope, construct_id)
         values = {"MEDIA_DATA_DIR": "/mnt/media-data", "MEDIA_TLS_CERT_HOST_PATH": "/opt/services/media"}
@@ -52,7 +59,7 @@ class MediaCacheMaterial(Construct):
             generate_secret_string=secretsmanager.SecretStringGenerator(
                 secret_string_template='{"MEDIA_TLS_PRIVKEY_B64": ""}',  # noqa: S106 - none
                 generate_string_key="MEDIA_UPLOAD_TOKEN",
-                password_length=64,
+                password_length=token_length,
                 exclude_punctuation=True,
                 include_space=False,
             ),

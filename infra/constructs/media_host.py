@@ -73,6 +73,6 @@ class MediaHost(ManagedHost):
             device_index="0", network_interface_id=self._interface.ref
         )
         machine = self.machine(spec, network=interface)
-        machine.add_dependency(self._associated)
+        machine.add_resource_dependency(self._associated)
         self.attach(machine, self.recordings, "/dev/sdf")
         return machine

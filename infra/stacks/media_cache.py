@@ -54,7 +54,12 @@ class MediaCacheStack(EnvironmentStack):
         self.names = MediaCacheNames.of(config)
         survive = config.stateful_resources_survive
         self.material = MediaCacheMaterial(
-            self, "Material", names=self.names, san_dns=config.media_cache.san_dns, survive=survive
+            self,
+            "Material",
+            names=self.names,
+            san_dns=config.media_cache.san_dns,
+            token_length=config.token_length,
+            survive=survive,
         )
         self.database = state.database
         self.host = MediaCacheHost(

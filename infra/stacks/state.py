@@ -26,9 +26,9 @@ class StateStack(EnvironmentStack):
         super().__init__(scope, "state", config=config, holds="state")
         survive = config.stateful_resources_survive
         self.tables = StreamTables(self, "Tables", streams_survive=survive)
-        self.access = AccessSecrets(self, "Secrets", survive=survive)
+        self.access = AccessSecrets(self, "Secrets", token_length=config.token_length, survive=survive)
         self.buckets = MediaBuckets(self, "Media", survive=survive)
-        self.library = LibrarySecrets(self, "Library", survive=survive)
+        self.library = LibrarySecrets(self, "Library", token_length=config.token_length, survive=survive)
         self.sts = StsSecret(self, "Sts", environment=config.name, survive=survive)
         self.database = CatalogueDatabase(
             self,

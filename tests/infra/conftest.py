@@ -1,9 +1,10 @@
-"""One synthesis per environment and test process: everything below reads what it left."""
+"""One synthesis per environment and test run: everything below reads what it left."""
 
 import json
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from livedub import __version__
+from livedub.errors import LivedubError
+from livedub.file_lock import exclusive
 
 if TYPE_CHECKING:
     from infra.config import EnvironmentConfig
@@ -171,13 +174,24 @@ def given(environment: str, **context: str) -> "EnvironmentConfig":
     return overridden(environment_config(environment), {**FROM_THE_DEPLOYER, **context})
 
 
-@pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> "Sources":
-    """This checkout, and artefacts that are there without having been built."""
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """One folder for all processes of a test run (pytest-xdist), or for the only one."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "synthesized"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def one_at_a_time(folder: Path) -> AbstractContextManager[None]:
+    refusal = LivedubError(f"{folder} is being synthesized for minutes.")
+    return exclusive(folder.with_suffix(".lock"), patience_s=300, refusal=refusal)
+
+
+def built(build: Path) -> "Sources":
+    """This checkout, and artefacts in `build` that are there without having been built."""
     from infra.sources import Sources  # noqa: PLC0415
 
     subprocess.run([str(ROOT / "setup/build_layer.sh")], check=True, timeout=300)
-    build = tmp_path_factory.mktemp("build")
     for name in BUILT:
         (build / name).parent.mkdir(parents=True, exist_ok=True)
         (build / name).touch()
@@ -186,13 +200,21 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> "Sources":
 
 
 @pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> "Sources":
+    return built(tmp_path_factory.mktemp("build"))
+
+
+@pytest.fixture(scope="session")
 def synthesize(tmp_path_factory: pytest.TempPathFactory, sources: "Sources") -> Synthesize:
     done: dict[str, Synthesized] = {}
 
     def synthesized(environment: str) -> Synthesized:
         if environment not in done:
-            folder = tmp_path_factory.mktemp(environment)
-            done[environment] = synthesize_into(folder, given(environment), sources)
+            folder = shared_folder(tmp_path_factory) / environment
+            with one_at_a_time(folder):
+                if not (folder / "manifest.json").is_file():
+                    synthesize_into(folder, given(environment), sources)
+            done[environment] = Synthesized(environment, folder)
         return done[environment]
 
     return synthesized

@@ -57,6 +57,7 @@ def test_policy_variables_are_those_that_differ_written_as_functions_read_them(
         ({"name": "Prod!"}, "name 'Prod!'"),
         ({"requests_per_s": 0}, "requests_per_s is 0"),
         ({"burst_requests": -1}, "burst_requests is -1"),
+        ({"token_length": 16}, "token_length is 16"),
         ({"reserved_concurrency": {"OnPublish": 0}}, "reserved_concurrency of OnPublish is 0"),
         ({"policy": {"heartbeats": 3}}, "unknown fields: heartbeats"),
         ({"policy": {"heartbeat_s": 1}}, "heartbeat_s"),

@@ -108,7 +108,7 @@ def test_secrets_are_generated_and_the_relay_key_is_256_bits_of_hex(state: Part)
     assert key["ExcludeUppercase"] is True
     assert key["ExcludePunctuation"] is True
     assert key["RequireEachIncludedType"] is False
-    assert state.properties("Secrets/ApiToken")["GenerateSecretString"]["PasswordLength"] == 48
+    assert state.properties("Secrets/ApiToken")["GenerateSecretString"]["PasswordLength"] == 64
 
 
 def test_no_secret_is_in_a_template(local: Synthesized):

@@ -96,7 +96,8 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, context: dict[str, str], word
 
 
 def test_cfn_lint_finds_nothing(synthesize: Synthesize):
-    synthesized = [synthesize(environment) for environment in ("local", "dev", "staging", "prod")]
+    # What is deleted with its stack, and what stays: the others differ in numbers.
+    synthesized = [synthesize(environment) for environment in ("local", "prod")]
     templates = [str(part.path) for each in synthesized for part in each.parts.values()]
     # W3005: CDK lists dependencies that a reference implies already.
     done = run([str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks=W3005", "--", *templates])

@@ -79,7 +79,7 @@ def test_secrets_were_generated(stack: DeployedStack):
     key = deployment.secret(stack.endpoint, stack.outputs.relay_key_secret)
     token = deployment.secret(stack.endpoint, stack.outputs.api_token_secret)
     assert re.fullmatch(r"[0-9a-f]{64}", key)
-    assert re.fullmatch(r"[0-9A-Za-z]{48}", token)
+    assert re.fullmatch(r"[0-9A-Za-z]{64}", token)
     with pytest.raises(DeploymentError, match="the secret nowhere cannot be read"):
         deployment.secret(stack.endpoint, "nowhere")
 
