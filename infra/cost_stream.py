@@ -49,20 +49,26 @@ class Fleet:
     Attributes:
         worker_type: instance type of worker hosts.
         slots: streams one worker host dubs at once.
+        always_hosts: worker hosts that the month pays already.
         gpu_price: price of one GPU.
         gpu_units_per_hour: units of that price in an hour: 3600 where it is by the second.
+        always_gpus: GPUs that the month pays already.
         by_internet: whether fragments leave the VPC for it.
     """
 
     worker_type: str
     slots: int
+    always_hosts: int
     gpu_price: str
     gpu_units_per_hour: float
+    always_gpus: int
     by_internet: bool
 
 
 def stream_hour(streams: int, fleet: Fleet, prices: Prices, use: StreamUse | None = None) -> list[Line]:
-    """An hour of one of `streams` streams that are on at once: hosts and GPUs are shared, what is by use is not.
+    """What an hour of one of `streams` streams that are on at once adds to the month.
+
+    Hosts and GPUs beyond those that are always there are shared, what is by use is not.
 
     Raises:
         ConfigurationError: something has no price.
@@ -85,9 +91,9 @@ def reader_hour(prices: Prices, use: StreamUse | None = None) -> Line:
 
 
 def _hosts(streams: int, fleet: Fleet, use: StreamUse) -> Iterator[tuple[str, str, float, str]]:
-    hosts = -(-streams // fleet.slots)
-    yield "workers", "share of worker hosts", hosts / streams, f"ec2.{fleet.worker_type}"
-    gpus = -(-streams // use.streams_per_gpu)
+    hosts = max(0, -(-streams // fleet.slots) - fleet.always_hosts)
+    yield "workers", "share of further worker hosts", hosts / streams, f"ec2.{fleet.worker_type}"
+    gpus = max(0, -(-streams // use.streams_per_gpu) - fleet.always_gpus)
     yield "sts", "share of GPUs", gpus * fleet.gpu_units_per_hour / streams, fleet.gpu_price
 
 

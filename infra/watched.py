@@ -46,4 +46,5 @@ def watched_parts(
         hosts=hosts,
         groups={"workers": workers.fleet.group_name},
         has_media_host=media.host.instance is not None,
+        has_rotation=media_cache.rotation.machine is not None,
     )
