@@ -166,6 +166,7 @@ class Stage:
     command: list[str] = field(default_factory=list[str])
     health: list[str] = field(default_factory=list[str])
     user: str = ""
+    workdir: str = "/"
     copies: list[tuple[list[str], str]] = field(default_factory=list[tuple[list[str], str]])
 
 
@@ -195,6 +196,7 @@ def stages(dockerfile: Path) -> dict[str, Stage]:
                     list(parent.command),
                     list(parent.health),
                     parent.user,
+                    parent.workdir,
                     list(parent.copies),
                 )
             )
@@ -217,6 +219,8 @@ def _apply(stage: Stage, word: str, rest: str) -> None:
         stage.health = json.loads(rest.partition("CMD ")[2])
     elif word == "USER":
         stage.user = rest
+    elif word == "WORKDIR":
+        stage.workdir = rest
     elif word == "COPY" and "--from=" not in rest:
         *sources, target = shlex.split(rest)
         stage.copies.append((sources, target))
