@@ -63,8 +63,8 @@ class ControlPlane:
         self._port_before = os.environ.get("MOTO_PORT")
         os.environ["MOTO_PORT"] = str(port)
         self._post("/moto-api/config", {"stepfunctions": {"execute_state_machine": True}})
-        self.sqs, self.states = self._client("sqs"), self._client("stepfunctions")
-        dynamo = self._client("dynamodb")
+        self.sqs, self.states = self.client("sqs"), self.client("stepfunctions")
+        dynamo = self.client("dynamodb")
         dynamo.create_table(
             TableName="streams",
             KeySchema=[{"AttributeName": "stream_id", "KeyType": "HASH"}],
@@ -133,7 +133,8 @@ class ControlPlane:
         found = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
         return int(found[names[0]]), int(found[names[1]])
 
-    def _client(self, service: str) -> Any:
+    def client(self, service: str) -> Any:
+        """A client of this AWS."""
         session: Any = Session(
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],

@@ -67,7 +67,7 @@ def main() -> None:
         return
     assignment = json.loads(line)
     settings = assignment["settings"]
-    note({"event": "assigned", "settings": settings, "timeline": assignment["timeline"]})
+    note({"event": "assigned", **assignment})
     leave_subtitles(settings)
     origin = {
         "utc_ns": time.time_ns(),
