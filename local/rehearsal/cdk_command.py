@@ -48,6 +48,16 @@ def own_assembly() -> Iterator[Path]:
         yield ASSEMBLY
 
 
+async def build(supervisor: Supervisor, say: Say) -> None:
+    """Build what is deployed where it has changed; needs a package registry then, and only then.
+
+    Raises:
+        ProcessError: it failed; what was said is printed.
+    """
+    environment = {"PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', os.defpath)}"}
+    await _run(supervisor, "build", [str(ROOT / "setup" / "build.sh")], environment, say)
+
+
 async def synthesize(supervisor: Supervisor, assembly: Path, context: Mapping[str, str], say: Say) -> None:
     """Synthesize every stack of the environment `local` into `assembly`; `context` is what -c would give.
 

@@ -19,6 +19,8 @@ from local.aws.deployment import DeploymentError
 from local.loopback_client import http_request
 
 _EXPORT = re.compile(r"^export ([A-Z_][A-Z0-9_]*=.*)$", re.MULTILINE)
+_SETTING = re.compile(r'^([A-Z_][A-Z0-9_]*)="(.*)"$', re.MULTILINE)
+_ESCAPED = re.compile(r"\\(.)")
 _CALL_TIMEOUT_S = 10.0
 
 
@@ -74,17 +76,8 @@ class DeployedEnvironment:
         Raises:
             DeploymentError: there is no such function, or it failed.
         """
-        stack = f"livedub-{self.name}-{part}"
-        resources = self._client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
-        names = [
-            each["PhysicalResourceId"]
-            for each in resources
-            if each["ResourceType"] == "AWS::Lambda::Function"
-            and each["LogicalResourceId"].startswith(logical_id)
-        ]
-        if not names:
-            raise DeploymentError(f"the stack {part} has no function {logical_id}.")
-        answer = self._client("lambda").invoke(FunctionName=names[0], Payload=json.dumps(event).encode())
+        name = self._function_name(part, logical_id)
+        answer = self._client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
         said = answer["Payload"].read().decode()
         if answer.get("FunctionError"):
             raise DeploymentError(f"the function {logical_id} failed: {said[:400]}")
@@ -94,6 +87,29 @@ class DeployedEnvironment:
         """The status of each execution of a state machine, by name."""
         listed = self._client("stepfunctions").list_executions(stateMachineArn=machine_arn)
         return {each["name"]: each["status"] for each in listed["executions"]}
+
+    def function_log(self, part: str, logical_id: str) -> list[str]:
+        """What a deployed function wrote so far; nothing where it was never called.
+
+        Raises:
+            DeploymentError: there is no such function.
+        """
+        logs = self._client("logs")
+        group = f"/aws/lambda/{self._function_name(part, logical_id)}"
+        try:
+            events = logs.filter_log_events(logGroupName=group)["events"]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        return [str(event["message"]) for event in events]
+
+    def _function_name(self, part: str, logical_id: str) -> str:
+        stack = f"livedub-{self.name}-{part}"
+        found = self._client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+        for each in found:
+            ours = each["LogicalResourceId"].startswith(logical_id)
+            if ours and each["ResourceType"] == "AWS::Lambda::Function":
+                return str(each["PhysicalResourceId"])
+        raise DeploymentError(f"the stack {part} has no function {logical_id}.")
 
     async def installation_of(self, instance_id: str) -> dict[str, str]:
         """The variables that State Manager's association gives the installation on a host.
@@ -120,7 +136,6 @@ def exported(script: str) -> dict[str, str]:
 
 
 async def read_environment(path: Path) -> dict[str, str]:
-    """The variables in a file that systemd reads (EnvironmentFile=)."""
+    """The variables in a file that systemd reads, as livedub writes it: in double quotes, with backslashes."""
     text = await asyncio.to_thread(path.read_text, encoding="utf-8")
-    lines = [shlex.split(line) for line in text.splitlines() if line and not line.startswith("#")]
-    return dict(word.split("=", 1) for words in lines for word in words)
+    return {name: _ESCAPED.sub(r"\1", value) for name, value in _SETTING.findall(text)}

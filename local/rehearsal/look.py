@@ -17,6 +17,7 @@ async def look(deployed: DeployedEnvironment, verdict: Verdict) -> None:
     """Note for each part whether it had its share; one that fails hides no other."""
     looks: dict[str, Callable[[DeployedEnvironment], tuple[bool, str]]] = {
         "state machine": _executions,
+        "warm-up function": _warm_up,
         "media cache": _stored,
         "clean-up function": _clean_up,
         "library API": _library,
@@ -34,6 +35,12 @@ def _executions(deployed: DeployedEnvironment) -> tuple[bool, str]:
     return set(found.values()) == {"SUCCEEDED"}, ", ".join(
         f"{name} {status}" for name, status in found.items()
     )
+
+
+def _warm_up(deployed: DeployedEnvironment) -> tuple[bool, str]:
+    """The stream's beginning has the endpoint looked at; its worker is there already."""
+    said = [line for line in deployed.function_log("workers", "StsWarmUpWarmSts") if "was found" in line]
+    return any("was found awake" in line for line in said), f"looked at RunPod {len(said)} times"
 
 
 def _stored(deployed: DeployedEnvironment) -> tuple[bool, str]:

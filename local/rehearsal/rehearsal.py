@@ -30,6 +30,10 @@ ENVIRONMENT = "local"
 ORDERS: tuple[Order, ...] = ("certificate first", "key first")
 
 
+_DELAY_MS = 12_000
+"""Longer than what a stream has by default: all of this machine works at once, and it is no test of speed."""
+
+
 @dataclass(frozen=True, slots=True)
 class RehearsalOptions:
     """What is rehearsed.
@@ -98,7 +102,7 @@ class Rehearsal:
     async def _deploy(self, starting: AsyncExitStack) -> None:
         context = await self._context(starting)
         assembly = await asyncio.to_thread(starting.enter_context, cdk_command.own_assembly())
-        with self.verdict.timed("synthesis and bootstrap"):
+        with self.verdict.timed("build, synthesis and bootstrap"):
             endpoint, _ = await asyncio.gather(self._start_aws(), self._synthesize(assembly, context))
         self._say("cdk deploy --all ...")
         with self.verdict.timed("cdk deploy"):
@@ -145,7 +149,8 @@ class Rehearsal:
         return endpoint
 
     async def _synthesize(self, assembly: Path, context: Mapping[str, str]) -> None:
-        self._say("synthesizing every stack ...")
+        self._say("building what is deployed, synthesizing every stack ...")
+        await cdk_command.build(self._supervisor, self._say)
         await cdk_command.synthesize(self._supervisor, assembly, context, self._say)
 
     async def drive(self) -> None:
@@ -181,6 +186,7 @@ class Rehearsal:
         endpoint = self._deployed.endpoint if self._deployed else ""
         stack = StackOptions(
             profile=options.profile,
+            delay_ms=_DELAY_MS,
             grace_ms=GRACE_MS,
             on=endpoint,
             media_cache=True,

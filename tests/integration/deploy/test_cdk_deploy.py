@@ -1,11 +1,13 @@
-"""The real cdk command against a local AWS: what `make deploy-local` does."""
+"""The real cdk command against a local AWS, every stack: what `make deploy-local` does."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,13 +20,24 @@ pytestmark = pytest.mark.slow
 
 DEPLOY_LOCAL = [sys.executable, "-m", "local.aws.deploy_local"]
 OUTPUTS = {
-    "HookApiUrl",
-    "StreamsTable",
-    "WorkQueueUrl",
-    "StateMachineArn",
-    "RelayKeySecret",
-    "ApiTokenSecret",
+    "control-plane": {"HookApiUrl", "WorkQueueUrl", "StateMachineArn"},
+    "media": {"MediaInstance"},
+    "media-cache": {"MediaCacheUrl", "MediaCacheInstance"},
+    "media-library": {"LibraryApiUrl"},
+    "network": {"VpcId"},
+    "observability": set(),
+    "state": {"StreamsTable", "RelayKeySecret", "ApiTokenSecret", "CatalogueSecret"},
+    "workers": set(),
 }
+"""By stack, what somebody is told to look for."""
+
+
+def outputs_of(printed: str) -> dict[str, dict[str, str]]:
+    return {
+        name.removeprefix("livedub-local-"): outputs
+        for name, outputs in json.loads(printed).items()
+        if name.startswith("livedub-local-")
+    }
 
 
 def describe(endpoint: str) -> dict[str, Any]:
@@ -62,7 +75,7 @@ sys.exit(7)
 
 
 @pytest.mark.timeout(300)
-def test_bootstrap_and_deploy_give_what_the_direct_deployment_gives(stack: DeployedStack):
+def test_the_command_gives_what_the_direct_deployment_gives_and_every_other_stack(stack: DeployedStack):
     done = subprocess.run(
         [*DEPLOY_LOCAL, "--", sys.executable, "-c", COMMAND],
         cwd=ROOT,
@@ -74,9 +87,9 @@ def test_bootstrap_and_deploy_give_what_the_direct_deployment_gives(stack: Deplo
     )
     assert done.returncode == 7, f"the exit code of the command\n{done.stderr[-3000:]}"
     *printed, last = done.stdout.splitlines()
-    outputs, ours = json.loads("\n".join(printed)), json.loads(last)
-    assert set(outputs) == OUTPUTS
-    assert ours["url"] == outputs["HookApiUrl"]
+    outputs, ours = outputs_of("\n".join(printed)), json.loads(last)
+    assert {part: names & set(outputs[part]) for part, names in OUTPUTS.items()} == OUTPUTS
+    assert ours["url"] == outputs["control-plane"]["HookApiUrl"]
     direct = json.loads(json.dumps(describe(stack.endpoint)))
     for function in direct["functions"].values():
         function["variables"].remove("LIVEDUB_RESTART_BUDGET")  # laid over by the fixture
@@ -86,7 +99,7 @@ def test_bootstrap_and_deploy_give_what_the_direct_deployment_gives(stack: Deplo
 @pytest.mark.timeout(300)
 def test_it_serves_until_it_is_told_to_end():
     process = subprocess.Popen(
-        DEPLOY_LOCAL,
+        [*DEPLOY_LOCAL, "--no-drive", "--keep"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": PYTHONPATH, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -100,7 +113,7 @@ def test_it_serves_until_it_is_told_to_end():
         lines: list[str] = []
         while not lines or lines[-1] not in {"}\n", ""}:
             lines.append(process.stdout.readline())
-        url = json.loads("".join(lines))["HookApiUrl"]
+        url = outputs_of("".join(lines))["control-plane"]["HookApiUrl"]
         assert httpx.get(f"{url}/v1/streams", timeout=30, trust_env=False).status_code == 401
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 130
@@ -112,3 +125,21 @@ def test_it_serves_until_it_is_told_to_end():
         process.wait(10)
         assert process.stdout is not None
         process.stdout.close()
+
+
+@pytest.mark.realtime
+@pytest.mark.timeout(600)
+def test_a_stream_is_driven_through_what_was_deployed_and_new_certificates_reach_it(tmp_path: Path):
+    done = subprocess.run(
+        [*DEPLOY_LOCAL, "--profile", "mock", "--seconds", "10", "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
+        capture_output=True,
+        text=True,
+        timeout=580,
+        check=False,
+    )
+    said = done.stderr[-6000:]
+    assert done.returncode == 0, said
+    assert said.rstrip().endswith("rehearsal: verified")
+    assert len(re.findall(r"ok +TLS rotation, \S+ first +0 of \d{2,} requests failed", said)) == 2
