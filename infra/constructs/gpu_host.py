@@ -15,6 +15,7 @@ from infra.config import EnvironmentConfig
 from infra.constructs.acknowledged import acknowledge
 from infra.constructs.host_release import HostRelease
 from infra.constructs.managed_host import HostPlace, MachineSpec, ManagedHost
+from infra.constructs.network_doors import HTTPS
 from infra.sources import Sources
 
 
@@ -32,6 +33,7 @@ class GpuHost(ManagedHost):
         config: EnvironmentConfig,
         vpc: ec2.IVpc,
         callers: ec2.ISecurityGroup,
+        endpoints: ec2.ISecurityGroup,
         secret: secretsmanager.ISecret,
         sources: Sources,
     ) -> None:
@@ -41,6 +43,17 @@ class GpuHost(ManagedHost):
             self, "Door", vpc=vpc, description="The GPU host.", allow_all_outbound=True
         )
         self.door.add_ingress_rule(callers, ec2.Port.tcp(gpu.port), "Worker hosts have fragments dubbed.")
+        # The names of these services lead to the endpoints everywhere in the VPC: there is no other way to them.
+        ec2.CfnSecurityGroupIngress(
+            self,
+            "ToEndpoints",
+            group_id=endpoints.security_group_id,
+            source_security_group_id=self.door.security_group_id,
+            ip_protocol="tcp",
+            from_port=HTTPS,
+            to_port=HTTPS,
+            description="AWS services.",
+        )
         place = HostPlace(vpc.private_subnets[0], self.door)
         self.models = self.volume("Models", place, gpu.models_gb, survive=config.stateful_resources_survive)
         self.release = HostRelease(

@@ -120,6 +120,8 @@ class ManagedHost(Construct):
             user_data=Fn.base64(spec.user_data),
             tags=[CfnTag(key="Name", value=self._name(spec))],
         )
+        # Its first boot reads from S3 already.
+        machine.node.add_dependency(self.role)
         acknowledge(
             machine, "EC29", "It is replaced by a deployment; what it holds is on volumes that outlive it."
         )
@@ -176,7 +178,8 @@ class ManagedHost(Construct):
             size=Size.gibibytes(size_gb),
             volume_type=ec2.EbsDeviceVolumeType.GP3,
             encrypted=True,
-            removal_policy=RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY,
+            # When the deployment that makes it fails it goes, empty as it is.
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if survive else RemovalPolicy.DESTROY,
         )
 
     def attach(self, machine: ec2.CfnInstance, volume: ec2.Volume, device: str) -> None:

@@ -63,6 +63,7 @@ class MediaCacheMaterial(Construct):
                 exclude_punctuation=True,
                 include_space=False,
             ),
-            removal_policy=RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY,
+            # Where the deployment that makes it fails it goes: its name would be in the way of the next.
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if survive else RemovalPolicy.DESTROY,
         )
         acknowledge(self.secret, "SMG4", "Writers must get a new token first: docs/media-cache.md, Tokens.")

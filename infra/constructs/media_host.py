@@ -45,8 +45,10 @@ class MediaHost(ManagedHost):
             group_set=[place.group.security_group_id],
         )
         self.address = ec2.CfnEIP(self, "Address", domain="vpc")
-        # Publishers have it in their settings.
-        self.address.apply_removal_policy(RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY)
+        # Publishers have it in their settings, once there is a deployment that did not fail.
+        self.address.apply_removal_policy(
+            RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if survive else RemovalPolicy.DESTROY
+        )
         self._associated = ec2.CfnEIPAssociation(
             self,
             "Associated",

@@ -47,8 +47,8 @@ class NetworkDoors(Construct):
         for caller, port, called, why in (
             (self.workers, RTMP, self.media, "Workers play, and publish what they dubbed."),
             (self.workers, KICK, self.media, "Workers kick the publisher before them."),
-            (self.workers, API, self.media, "The media server's API."),
-            (self.workers, METRICS, self.media, "The media server's metrics."),
+            (self.workers, API, self.media, "API of the media server."),
+            (self.workers, METRICS, self.media, "Metrics of the media server."),
             (self.workers, cache_port, self.cache, "Workers ask for speech, and store it."),
             (self.cleanup, cache_port, self.cache, "Deletes what is past its time."),
             (self.rotation, cache_port, self.cache, "Looks at the certificate."),

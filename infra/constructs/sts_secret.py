@@ -21,6 +21,7 @@ class StsSecret(Construct):
             description="Of worker hosts: STS_API_KEY, the key of the speech-to-speech service.",
             # The empty value is no secret. A later deployment leaves what was put in: the property does not change.
             secret_object_value={"STS_API_KEY": SecretValue.unsafe_plain_text("")},
-            removal_policy=RemovalPolicy.RETAIN if survive else RemovalPolicy.DESTROY,
+            # Where the deployment that makes it fails it goes: its name would be in the way of the next.
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if survive else RemovalPolicy.DESTROY,
         )
         acknowledge(self.secret, "SMG4", "RunPod, not this account, makes its keys.")

@@ -57,6 +57,7 @@ class WorkersStack(EnvironmentStack):
                 config=config,
                 vpc=network.vpc,
                 callers=network.doors.workers,
+                endpoints=network.doors.endpoints,
                 secret=state.sts.secret,
                 sources=sources,
             )

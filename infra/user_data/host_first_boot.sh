@@ -34,7 +34,10 @@ install_ssm_agent() {
   local url=$1 package
   [ -n "$url" ] || return 0
   package=$(mktemp --suffix .deb)
-  aws s3 cp --only-show-errors --region "$AWS_REGION" "$url" "$package"
+  # What a new role may do is known everywhere only after a while.
+  # shellcheck disable=SC2016 # expands in the inner shell
+  timeout "$PATIENCE_S" bash -c 'until aws s3 cp --only-show-errors --region "$AWS_REGION" "$1" "$2"; do sleep 2; done' \
+    fetch "$url" "$package" || fail "$url could not be read within $PATIENCE_S s"
   dpkg --install "$package"
   rm "$package"
   systemctl enable --now amazon-ssm-agent

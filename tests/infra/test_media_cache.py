@@ -237,7 +237,7 @@ def test_the_host_has_its_address_its_image_and_the_newer_metadata_service_alone
 
 
 def test_the_volumes_are_encrypted_and_outlive_the_host(dev: Synthesized, prod: Synthesized):
-    for each, policy in ((prod, "Retain"), (dev, "Delete")):
+    for each, policy in ((prod, "RetainExceptOnCreate"), (dev, "Delete")):
         volumes = {
             name: resource
             for name, resource in each.cache["Resources"].items()

@@ -55,7 +55,7 @@ def test_the_addresses_are_there_before_the_machine_and_stay_without_it(media: P
     ]
     # Its first boot fetches from S3: without a way out it would wait for nothing.
     assert association_id in machine["DependsOn"]
-    assert media.of_type("AWS::EC2::EIP")[address_id]["DeletionPolicy"] == "Retain"
+    assert media.of_type("AWS::EC2::EIP")[address_id]["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
 def test_the_interface_is_in_a_public_subnet_behind_the_media_doors_alone(prod: Synthesized, media: Part):
@@ -95,7 +95,7 @@ def test_the_machine_has_its_image_an_encrypted_disk_and_the_newer_metadata_serv
 def test_recordings_are_on_an_encrypted_volume_that_outlives_the_machine(
     prod: Synthesized, local: Synthesized
 ):
-    for each, policy in ((prod, "Retain"), (local, "Delete")):
+    for each, policy in ((prod, "RetainExceptOnCreate"), (local, "Delete")):
         part = each.part("media")
         [(volume_id, volume)] = part.of_type("AWS::EC2::Volume").items()
         assert volume["Properties"]["Encrypted"] is True

@@ -333,11 +333,22 @@ def test_occasions_are_scheduled_and_streams_moved_where_that_is_wanted(
 class TestGpuHost:
     def test_serves_worker_hosts_alone(self, with_gpu: Part):
         (door,) = with_gpu.of_type("AWS::EC2::SecurityGroup")
-        (opening,) = with_gpu.of_type("AWS::EC2::SecurityGroupIngress").values()
+        openings = with_gpu.of_type("AWS::EC2::SecurityGroupIngress").values()
+        (opening,) = (each for each in openings if "Fn::GetAtt" in each["Properties"]["GroupId"])
         assert opening["Properties"]["GroupId"] == {"Fn::GetAtt": [door, "GroupId"]}
         assert (opening["Properties"]["FromPort"], opening["Properties"]["ToPort"]) == (8000, 8000)
         assert "SourceSecurityGroupId" in opening["Properties"]
         assert "SecurityGroupIngress" not in with_gpu.resources[door]["Properties"]
+
+    def test_reaches_systems_manager_by_the_endpoints_that_its_names_lead_to(self, with_gpu: Part):
+        (door,) = with_gpu.of_type("AWS::EC2::SecurityGroup")
+        openings = with_gpu.of_type("AWS::EC2::SecurityGroupIngress").values()
+        (opening,) = (
+            each["Properties"] for each in openings if "Fn::ImportValue" in each["Properties"]["GroupId"]
+        )
+        assert "Endpoints" in opening["GroupId"]["Fn::ImportValue"]
+        assert opening["SourceSecurityGroupId"] == {"Fn::GetAtt": [door, "GroupId"]}
+        assert (opening["FromPort"], opening["ToPort"]) == (443, 443)
 
     def test_is_a_g5_with_its_models_on_a_volume_of_their_own(self, with_gpu: Part):
         (machine,) = with_gpu.of_type("AWS::EC2::Instance").values()

@@ -1,0 +1,54 @@
+"""What no linter looks at and AWS refuses in the middle of a deployment."""
+
+import re
+from collections.abc import Iterator
+
+from tests.infra.conftest import Part, Synthesized
+
+RULES = ("AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress")
+IN_A_RULE = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
+"""EC2: `Invalid rule description. Valid descriptions are strings less than 256 characters from the following set`."""
+
+
+def descriptions(part: Part) -> Iterator[str]:
+    for resource in part.resources.values():
+        properties = resource.get("Properties", {})
+        if resource["Type"] in RULES:
+            yield properties["Description"]
+        elif resource["Type"] == "AWS::EC2::SecurityGroup":
+            yield properties["GroupDescription"]
+            for rules in ("SecurityGroupIngress", "SecurityGroupEgress"):
+                yield from (rule["Description"] for rule in properties.get(rules, ()))
+
+
+def test_descriptions_of_openings_are_of_the_letters_that_ec2_takes(prod: Synthesized):
+    every = [text for part in prod.parts.values() for text in descriptions(part)]
+    assert len(every) > 20
+    assert [text for text in every if not IN_A_RULE.fullmatch(text)] == []
+
+
+def test_a_machine_waits_for_the_rights_that_its_first_boot_needs(prod: Synthesized):
+    machines = [
+        (part, machine)
+        for part in prod.parts.values()
+        for machine in part.of_type("AWS::EC2::Instance").values()
+    ]
+    assert len(machines) == 2
+    for part, machine in machines:
+        policies = part.of_type("AWS::IAM::Policy")
+        role, _ = part.named("Host/Role")
+        [policy] = [name for name, each in policies.items() if {"Ref": role} in each["Properties"]["Roles"]]
+        assert policy in machine["DependsOn"]
+
+
+def test_what_has_a_name_of_ours_goes_with_the_deployment_that_failed_to_make_it(prod: Synthesized):
+    named = [
+        resource
+        for part in prod.parts.values()
+        for resource in part.resources.values()
+        if resource.get("DeletionPolicy", "").startswith("Retain")
+        and any(
+            isinstance(resource["Properties"].get(key), str) for key in ("Name", "BucketName", "TableName")
+        )
+    ]
+    assert [resource["DeletionPolicy"] for resource in named] == ["RetainExceptOnCreate"] * 2
