@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tests.infra.conftest import ROOT
 
@@ -42,7 +43,7 @@ class PlayedHost:
     folder: Path
 
     @classmethod
-    def made(cls, folder: Path, *folders: str) -> "PlayedHost":
+    def made(cls, folder: Path, *folders: str) -> Self:
         """In `folder`, with `folders` below its root."""
         for each in ("bin", "archives", "devices", "root/etc", *(f"root/{name}" for name in folders)):
             (folder / each).mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,50 +89,91 @@ def test_a_wheel_that_is_there_already_stays_and_another_version_goes(tmp_path: 
     assert wheel.stat().st_mtime_ns == written
 
 
-# --- packages of hosts
+# --- everything that make build makes
+
+
+def built_by_make() -> list[str]:
+    """The command lines of `make build` whose first argument is what they make."""
+    lines = [
+        *(ROOT / "Makefile").read_text().splitlines(),
+        *(ROOT / "setup/build_hosts.sh").read_text().splitlines(),
+    ]
+    return [
+        line.strip().removeprefix("@")
+        for line in lines
+        if re.match(r"@?setup/build_(?:layer|host_packages)\.sh\b", line.strip())
+    ]
+
+
+def test_make_build_makes_these():
+    made = [
+        line.split()[1] if len(line.split()) > 1 else "build/layers/dependencies" for line in built_by_make()
+    ]
+    assert made == [
+        "build/layers/dependencies",
+        "build/layers/library",
+        "build/layers/media-cache",
+        "build/media-cache-host",
+        "build/hosts/media",
+        "build/hosts/worker",
+    ]
+
+
+def build_into(target: Path, command: str) -> None:
+    script, *arguments = command.split()
+    done = subprocess.run(
+        [ROOT / script, target, *arguments[1:]],
+        # From uv's cache, which make setup has filled with the same wheels: tests ask no registry.
+        env={**os.environ, "UV_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    if "network was disabled" in done.stderr or "not found in the cache" in done.stderr:
+        pytest.skip(f"uv's cache lacks a wheel of the lock: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+
+
+def digest_of(folder: Path) -> str:
+    """Of everything that an archive of it shows: names, modes, times, contents."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        status = path.stat()
+        digest.update(f"{path.relative_to(folder)} {status.st_mode:o} {int(status.st_mtime)}\n".encode())
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", built_by_make())
+def test_two_builds_of_each_have_the_same_sha256(command: str, tmp_path: Path):
+    digests: set[str] = set()
+    for name in ("one", "two"):
+        build_into(tmp_path / name, command)
+        digests.add(digest_of(tmp_path / name))
+        shutil.rmtree(tmp_path / name)
+    assert len(digests) == 1
 
 
 @pytest.mark.slow
 def test_the_media_host_can_run_on_its_packages_and_the_wheel(wheels: tuple[Path, Path], tmp_path: Path):
-    for name in ("one", "two"):
-        done = subprocess.run(
-            [ROOT / "setup/build_host_packages.sh", tmp_path / name, "locks/media-host.txt"],
-            env={**os.environ, "UV_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        if "network was disabled" in done.stderr or "not found in the cache" in done.stderr:
-            pytest.skip(f"uv's cache lacks a wheel of the lock: {done.stderr.strip().splitlines()[-1]}")
-        assert done.returncode == 0, done.stderr
-    listings = [
-        sorted(
-            (str(path.relative_to(folder)), path.stat().st_mode, path.stat().st_mtime_ns, _digest(path))
-            for path in folder.rglob("*")
-        )
-        for folder in (tmp_path / "one", tmp_path / "two")
-    ]
-    assert listings[0] == listings[1]
-    assert not (tmp_path / "one/bin").exists()
+    build_into(tmp_path / "packages", "setup/build_host_packages.sh build/hosts/media locks/media-host.txt")
+    assert not (tmp_path / "packages/bin").exists()
+    zipfile.ZipFile(wheels[0]).extractall(tmp_path / "wheel")
     code = (
         "import sys; sys.dont_write_bytecode = True; sys.path[:0] = sys.argv[1:]\n"
         "import media_edge.mediamtx.relay.__main__, media_edge.mediamtx.recordings, livedub.cli.main, boto3\n"
         "from pathlib import Path; assert Path(livedub.__file__).is_relative_to(sys.argv[1])"
     )
-    zipfile.ZipFile(wheels[0]).extractall(tmp_path / "wheel")
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, tmp_path / "wheel", tmp_path / "one"],
+        [sys.executable, "-I", "-S", "-c", code, tmp_path / "wheel", tmp_path / "packages"],
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 # --- what no registry has

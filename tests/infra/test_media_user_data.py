@@ -1,10 +1,12 @@
 """What a media host does at its first boot and at an installation, in a folder, with AWS and systemd played."""
 
 import io
+import json
 import os
 import re
 import subprocess
 import tarfile
+import urllib.request
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from types import MappingProxyType
 
 import pytest
 
+from local.ports import free_ports
 from tests.infra.conftest import ROOT
 from tests.infra.played_host import KEY, PlayedHost
 
@@ -82,7 +85,7 @@ def host(tmp_path: Path) -> PlayedHost:
 # --- the first boot
 
 
-def boot(host: Host, agent: str) -> subprocess.CompletedProcess[str]:
+def boot(host: Host, agent: str, **variables: str) -> subprocess.CompletedProcess[str]:
     host.attach("vol-0aa")
     return host.run(
         "host_first_boot.sh",
@@ -91,6 +94,7 @@ def boot(host: Host, agent: str) -> subprocess.CompletedProcess[str]:
         SSM_AGENT_URL=agent,
         RECORDINGS_VOLUME="vol-0aa",
         BLKID="2",
+        **variables,
     )
 
 
@@ -114,7 +118,8 @@ def test_an_image_that_has_the_agent_gets_none(host: Host):
 
 
 def test_without_the_agent_the_boot_fails_where_somebody_sees_it(host: Host):
-    assert boot(host, "s3://assets/not-there.deb").returncode != 0
+    assert boot(host, "s3://assets/not-there.deb", PATIENCE_S="1").returncode != 0
+    assert not host.of("dpkg")
 
 
 # --- an installation
@@ -306,3 +311,71 @@ def test_what_was_cut_off_while_it_was_fetched_leaves_nothing(host: Host):
     assert not list((host.root / "opt/livedub-releases").iterdir())
     host.release("one")
     assert host.install("one").returncode == 0
+
+
+# --- what is really installed
+
+
+def zipped(folder: Path, into: Path) -> None:
+    with zipfile.ZipFile(into, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+
+
+@pytest.mark.slow
+def test_the_relay_starts_as_its_unit_does_from_what_was_installed(tmp_path: Path):
+    for script, *arguments in (
+        ("build_wheel.sh", tmp_path / "wheels"),
+        ("build_host_packages.sh", tmp_path / "packages", "locks/media-host.txt"),
+    ):
+        done = subprocess.run(
+            [ROOT / "setup" / script, *arguments],
+            env={**os.environ, "UV_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        if "network was disabled" in done.stderr or "not found in the cache" in done.stderr:
+            pytest.skip(f"uv's cache lacks a wheel of the lock: {done.stderr.strip().splitlines()[-1]}")
+        assert done.returncode == 0, done.stderr
+    host = Host.made(tmp_path / "host", "var/lib/livedub-recordings", "usr/local/bin")
+    host.release("one")
+    zipped(tmp_path / "packages", host.archives / "packages-one.zip")
+    [wheel] = (tmp_path / "wheels").glob("*.whl")
+    wheel.replace(host.archives / "livedub-one.whl")
+    # This machine's own, with a virtual environment that runs.
+    (host.folder / "bin/python3.11").unlink()
+    address = "127.20.100.30"
+    done = host.install("one", PRIVATE_IP=address)
+    assert done.returncode == 0, done.stderr
+
+    port, kick_port = free_ports(2)
+    settings = dict(line.split("=", 1) for line in host.text("etc/livedub/relay.env").splitlines())
+    [command] = re.findall(
+        r"^ExecStart=/opt/livedub/(.*)$", (MEDIA / "livedub-relay.service").read_text(), re.MULTILINE
+    )
+    relay = subprocess.Popen(
+        [host.root / "opt/livedub" / command.split()[0], *command.split()[1:]],
+        env={
+            **settings,
+            "RELAY_SIGNING_KEY_FILE": str(host.root / "etc/livedub/relay.key"),
+            # Not those of the host: others on this machine may have them.
+            "RELAY_PORT": str(port),
+            "RELAY_KICK_PORT": str(kick_port),
+            "PYTHONSAFEPATH": "1",
+            "PYTHONUNBUFFERED": "1",
+        },
+        cwd="/",
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert relay.stdout is not None
+        assert json.loads(relay.stdout.readline())["event"] == "ready"
+        with urllib.request.urlopen(f"http://{address}:{kick_port}/health", timeout=10) as answer:
+            assert answer.status == 200
+    finally:
+        relay.terminate()
+        relay.wait(30)
+    assert relay.returncode == 0
