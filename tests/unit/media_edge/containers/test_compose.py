@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -20,6 +23,7 @@ from media_edge.worker.agent.settings import AgentSettings
 from media_edge.worker.settings import WorkerSettings
 from tests.unit.media_edge.containers.compose_file import (
     COMPOSE,
+    EXAMPLE,
     GPU,
     ROOT,
     Compose,
@@ -74,6 +78,14 @@ BESIDES = {
 """Variables of no settings class, and who reads them."""
 
 
+def has_compose() -> bool:
+    try:
+        done = subprocess.run(["docker", "compose", "version"], capture_output=True, timeout=30, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
 def running(mode: str) -> dict[str, Service]:
     """The services that a profile starts."""
     services = compose(example()).services
@@ -87,6 +99,22 @@ def running(mode: str) -> dict[str, Service]:
 def every_service() -> list[tuple[str, Service]]:
     both = [*compose().services.items(), *compose(gpu=True).services.items()]
     return [(name, service) for name, service in both]
+
+
+@pytest.mark.skipif(not has_compose(), reason="needs docker compose")
+@pytest.mark.parametrize("files", [[COMPOSE], [COMPOSE, GPU]], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("mode", MODES)
+def test_compose_itself_has_nothing_to_say(mode: str, files: list[Path]):
+    options = [option for file in files for option in ("--file", str(file))]
+    done = subprocess.run(
+        ["docker", "compose", *options, "--env-file", str(EXAMPLE), "--profile", mode, "config", "--quiet"],
+        env={**os.environ, "COMPOSE_PROFILES": "", "COMPOSE_FILE": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_services_have_the_names_that_were_asked_for():
