@@ -20,13 +20,10 @@ demo: setup ## dub a minute of live Spanish video into English and verify it (SE
 up: setup ## run media server, STS and worker until Ctrl-C; prints where to publish and watch
 	@.venv/bin/livedub up
 
-build: setup ## build the Lambda layers and what hosts install into build/
-	@setup/build_layer.sh
-	@setup/build_layer.sh build/layers/library locks/library-functions.txt
-	@setup/build_layer.sh build/layers/media-cache locks/media-cache-functions.txt
-	@setup/build_hosts.sh
+build: setup ## build all that is deployed into build/: layers, the wheel, what hosts install; the same bytes every time
+	@setup/build.sh
 
-deploy-local: setup ## cdk bootstrap and cdk deploy to a fresh AWS on this machine; keeps it running until Ctrl-C
+deploy-local: setup ## rehearse: every stack to a fresh AWS on this machine, a stream through it, new certificates; a verdict
 	@PATH="$$PWD/.venv/bin:$$PATH" setup/deploy_local.sh
 
 test: setup ## all fast tests, under 10 minutes on 2 cores
