@@ -136,7 +136,8 @@ def main() -> None:
     context = given_context()
     config = overridden(chosen_environment(context), context)
     build = build_app if whole_environment_wanted(context) else build_control_plane
-    synthesize(build(config).app)
+    built = context.try_get_context("build")
+    synthesize(build(config, sources=Sources.of_checkout(Path(built) if built else None)).app)
 
 
 if __name__ == "__main__":

@@ -23,17 +23,11 @@ def run(argv: list[str], env: dict[str, str] | None = None) -> subprocess.Comple
 
 
 def synthesize_alone(
-    out: Path, context: dict[str, str], *, prefix: list[str], build: Path | None = None
+    out: Path, context: dict[str, str], *, prefix: list[str]
 ) -> subprocess.CompletedProcess[str]:
-    """What the cdk command does; with artefacts of `build` in place of the checkout's."""
-    whole = (
-        "import sys; from pathlib import Path; from infra import app; from infra.sources import Sources\n"
-        "Sources.of_checkout.__func__.__defaults__ = (Path(sys.argv[1]),)\n"
-        "app.run(app.main)"
-    )
-    command = ["-c", whole, str(build)] if build else ["-m", "infra.app"]
+    """What the cdk command does."""
     return run(
-        [*prefix, sys.executable, *command],
+        [*prefix, sys.executable, "-m", "infra.app"],
         {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/tmp"),  # noqa: S108
@@ -51,8 +45,8 @@ def test_it_needs_no_network_and_gives_the_same_bytes_whatever_the_machine_says(
     without_network = (
         NO_NETWORK if shutil.which("unshare") and run([*NO_NETWORK, "true"]).returncode == 0 else []
     )
-    context = {"environment": "prod", **FROM_THE_DEPLOYER}
-    done = synthesize_alone(tmp_path / "out", context, prefix=without_network, build=sources.build)
+    context = {"environment": "prod", "build": str(sources.build), **FROM_THE_DEPLOYER}
+    done = synthesize_alone(tmp_path / "out", context, prefix=without_network)
     assert done.returncode == 0, done.stderr
     for part in prod.parts.values():
         for name in (f"{part.name}.template.json", f"{part.name}.assets.json"):
@@ -99,8 +93,10 @@ def test_cfn_lint_finds_nothing(synthesize: Synthesize):
     # What is deleted with its stack, and what stays: the others differ in numbers.
     synthesized = [synthesize(environment) for environment in ("local", "prod")]
     templates = [str(part.path) for each in synthesized for part in each.parts.values()]
-    # W3005: CDK lists dependencies that a reference implies already.
-    done = run([str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks=W3005", "--", *templates])
+    # W3005: CDK lists dependencies that a reference implies already. W3691: of Postgres' versions it knows those with a
+    # minor number; RDS takes the major alone, and chooses one that it still offers.
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", "W3005", "W3691"]
+    done = run([*command, "--", *templates])
     assert (done.returncode, done.stdout.strip()) == (0, "")
 
 
