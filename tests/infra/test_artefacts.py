@@ -94,14 +94,10 @@ def test_a_wheel_that_is_there_already_stays_and_another_version_goes(tmp_path: 
 
 def built_by_make() -> list[str]:
     """The command lines of `make build` whose first argument is what they make."""
-    lines = [
-        *(ROOT / "Makefile").read_text().splitlines(),
-        *(ROOT / "setup/build_hosts.sh").read_text().splitlines(),
-    ]
+    scripts = [ROOT / "setup" / name for name in ("build.sh", "build_hosts.sh")]
+    lines = [line for script in scripts for line in script.read_text().splitlines()]
     return [
-        line.strip().removeprefix("@")
-        for line in lines
-        if re.match(r"@?setup/build_(?:layer|host_packages)\.sh\b", line.strip())
+        line.strip() for line in lines if re.match(r"setup/build_(?:layer|host_packages)\.sh\b", line.strip())
     ]
 
 
@@ -289,7 +285,7 @@ def test_the_media_server_of_the_lock_is_the_one_that_its_configuration_is_for()
     assert "mediamtx_v1.20.1_linux_amd64.tar.gz" in (ROOT / "locks/mediamtx.txt").read_text()
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "setup").glob("build_*.sh")))
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "setup").glob("build*.sh")))
 def test_shellcheck_finds_nothing(script: str):
     checker = Path(sys.executable).with_name("shellcheck")
     done = subprocess.run(
