@@ -8,9 +8,11 @@ import pytest
 
 from livedub.errors import ConfigurationError
 from livedub.media_cache.consumer_settings import MediaCacheSettings
+from livedub.media_cache.policy import SpokenLine
 from media_edge.worker.cache_link import CacheLink
 from media_edge.worker.metrics import WorkerMetrics
 from tests.unit.livedub.media_cache.fake_cache import FakeCache, running
+from tests.unit.livedub.media_cache.tls_files import self_signed, server_context
 
 BOUND_S = 30.0
 
@@ -83,6 +85,29 @@ async def test_it_follows_to_another_cache_without_a_restart(caplog: pytest.LogC
         assert link._following is not None
         await asyncio.wait_for(link._following, BOUND_S)
         assert len(one.received) == len(other.received) == 1
+        await link.aclose()
+
+
+async def test_a_bundle_that_comes_while_it_runs_makes_another_certificate_trusted(tmp_path: Path):
+    old, _ = self_signed("old")
+    new, key = self_signed("new")
+    async with running(FakeCache(), server_context(tmp_path, new, key)) as cache:
+        trusting_old = MediaCacheSettings(
+            base_url=cache.url, ca_bundle=old, deadline_ms=30_000, lookup_ms=1_000
+        )
+        link = CacheLink(trusting_old)
+        policy = link.policy
+        assert policy is not None
+        # Often enough that the cache is left alone.
+        for number in range(5):
+            await policy.lookup(SpokenLine(f"line {number}", "es/a", "m"))
+        assert policy.counts.failed + policy.counts.skipped == 5
+        assert cache.received == []
+        link.follow(trusting_old.model_copy(update={"ca_bundle": old + new}))
+        assert link._following is not None
+        await asyncio.wait_for(link._following, BOUND_S)
+        await policy.lookup(SpokenLine("line 9", "es/a", "m"))
+        assert policy.counts.misses == 1
         await link.aclose()
 
 
