@@ -16,7 +16,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from livedub.cli.api_access import shared_access
@@ -71,14 +71,19 @@ def left_for_others(control: ControlPlane, run_dir: Path) -> Generator[None]:
             for name, content in contents.items():
                 write_private(run_dir / name, content)
         except OSError as error:
-            raise ConfigurationError(
-                f"--run-dir (LIVEDUB_RUN_DIR) {run_dir} cannot be written to: {error.strerror}.",
-                remedy="Give a folder that this user owns.",
-            ) from error
+            raise _not_writable(run_dir, error) from error
         yield
     finally:
         for name in contents:
-            (run_dir / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (run_dir / name).unlink(missing_ok=True)
+
+
+def _not_writable(run_dir: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"--run-dir (LIVEDUB_RUN_DIR) {run_dir} cannot be written to: {error.strerror}.",
+        remedy="Give a folder that this user owns.",
+    )
 
 
 async def orchestrate(run_dir: Path, function_env: Mapping[str, str]) -> None:
@@ -91,7 +96,12 @@ async def orchestrate(run_dir: Path, function_env: Mapping[str, str]) -> None:
     Raises:
         LivedubError: something could not be started or deployed, or the local AWS ended by itself.
     """
-    async with Supervisor(run_dir / "logs") as supervisor:
+    logs = run_dir / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(run_dir, error) from error
+    async with Supervisor(logs) as supervisor:
         control = await start_control_plane(supervisor, function_env=function_env)
         with left_for_others(control, run_dir), shared_access(control.access, os.environ):
             print(json.dumps({"event": "ready", "api_url": control.access.url}), flush=True)  # noqa: T201 - the contract
