@@ -18,7 +18,7 @@ class ObservabilityConfig:
         notify: e-mail addresses that alarms go to; each is asked once by AWS whether it wants them. Without any the topic
             is there, for whatever else subscribes to it.
         waiting_s: how long a stream may wait for a host, or for its start.
-        disk_percent: how full a disk of a host may be.
+        disk_percent: how full the volume of the media cache may be.
         certificate_days: how long before its end the media cache's certificate is to be renewed.
         database_free_gb: least room in the Postgres.
         database_connections: most connections of the Postgres; a db.t4g.micro takes about 80.

@@ -29,13 +29,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         clean_up,
         load_cleanup_settings,
     )
-    from livedub.media_cache.served_certificate import days_left  # noqa: PLC0415
+    from livedub.media_cache.host_watch import host_metrics  # noqa: PLC0415
 
     settings, cache_settings = load_cleanup_settings()
-    left = days_left(cache_settings.base_urls, datetime.now(timezone.utc))
-    if left is not None:
-        # Seen by the one that comes by every hour: an alarm tells what no renewal noticed.
-        telemetry.measure("CertificateDaysLeft", "Count", round(left, 2))
+    # Seen by the one that comes by every hour: alarms tell what nobody else noticed.
+    for name, unit, value in host_metrics(cache_settings, datetime.now(timezone.utc)):
+        telemetry.measure(name, unit, value)
     dry_run = event.get("dry_run") is True
     within_s = max(1.0, context.get_remaining_time_in_millis() / 1_000 - _RESERVE_S)
     report = clean_up(settings, cache_settings, dry_run=dry_run, within_s=within_s)

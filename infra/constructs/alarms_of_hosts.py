@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -14,7 +14,7 @@ from infra.constructs.alarms import MINUTE, Alarms, AlarmSpec, make_alarm, topic
 from infra.constructs.own_metrics import OwnMetrics
 
 _TWO_HOURS = 120
-"""A certificate is looked at once an hour."""
+"""The cache is looked at once an hour."""
 
 
 class InstanceAlarm(Construct):
@@ -79,29 +79,34 @@ def add_group_alarm(alarms: Alarms, name: str, group_name: str) -> None:
     )
 
 
-def add_certificate_alarm(alarms: Alarms, metrics: OwnMetrics, *, least_days: int) -> None:
-    """What the clean-up sees of the certificate that the media cache serves."""
-    alarms.add(
-        AlarmSpec(
+def add_cache_alarms(
+    alarms: Alarms, metrics: OwnMetrics, *, certificate_days: int, disk_percent: int
+) -> None:
+    """What the hourly clean-up sees of the media-cache host: certificate, readiness, volume."""
+    for name, meaning, metric_name, statistic, bound in (
+        (
             "certificate-expiring",
-            f"The media cache's certificate ends in less than {least_days} days.",
-            metrics.of_function(
-                "media_cache_cleanup", "CertificateDaysLeft", statistic="Minimum", minutes=_TWO_HOURS
-            ),
-            over=least_days,
-            below=True,
+            f"The media cache's certificate ends in less than {certificate_days} days.",
+            "CertificateDaysLeft",
+            "Minimum",
+            certificate_days,
+        ),
+        (
+            "media-cache-not-ready",
+            "The media cache takes no uploads.",
+            "CacheHostsNotReady",
+            "Maximum",
+            0,
+        ),
+        (
+            "media-cache-disk-full",
+            f"The volume of the media cache is more than {disk_percent} % full.",
+            "CacheVolumeUsedPercent",
+            "Maximum",
+            disk_percent,
+        ),
+    ):
+        metric = metrics.of_function(
+            "media_cache_cleanup", metric_name, statistic=statistic, minutes=_TWO_HOURS
         )
-    )
-
-
-def add_disk_alarm(alarms: Alarms, name: str, fullest: cloudwatch.Metric, *, percent: int) -> None:
-    """The fullest disk of a kind of host."""
-    alarms.add(
-        AlarmSpec(
-            f"{name}-disk-full",
-            f"A disk is more than {percent} % full.",
-            fullest.with_(period=Duration.minutes(5), statistic="Maximum"),
-            over=percent,
-            of=(2, 2),
-        )
-    )
+        alarms.add(AlarmSpec(name, meaning, metric, over=bound, below=statistic == "Minimum"))

@@ -16,7 +16,7 @@ from constructs import Construct
 
 from infra.config import EnvironmentConfig
 from infra.constructs.alarms import Alarms
-from infra.constructs.alarms_of_hosts import InstanceAlarm, add_certificate_alarm, add_group_alarm
+from infra.constructs.alarms_of_hosts import InstanceAlarm, add_cache_alarms, add_group_alarm
 from infra.constructs.alarms_of_services import add_api_alarm, add_database_alarms
 from infra.constructs.alarms_of_streams import (
     Queue,
@@ -146,7 +146,12 @@ class ObservabilityStack(EnvironmentStack):
         )
         for name, group in watched.groups.items():
             add_group_alarm(self.alarms, name, group)
-        add_certificate_alarm(self.alarms, self.metrics, least_days=bounds.certificate_days)
+        add_cache_alarms(
+            self.alarms,
+            self.metrics,
+            certificate_days=bounds.certificate_days,
+            disk_percent=bounds.disk_percent,
+        )
 
     def _outputs(self) -> None:
         CfnOutput(

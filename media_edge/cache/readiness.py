@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from livedub.errors import LivedubError
 from livedub.media_cache.catalogue_port import Catalogue
@@ -11,6 +12,19 @@ from media_edge.cache.blob_store import BlobStore, DiskFullError, StoreGoneError
 
 _FRESH_S = 1.0
 _TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Whether an upload would succeed.
+
+    Attributes:
+        reasons: why it would not; empty when it would.
+        used_percent: how full the volume is; None where the volume does not say.
+    """
+
+    reasons: tuple[str, ...]
+    used_percent: float | None
 
 
 class Readiness:
@@ -22,24 +36,27 @@ class Readiness:
         self._min_free_bytes = min_free_bytes
         # Of its own: it must answer while every other thread hangs on a sick disk.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="ready")
-        self._look: asyncio.Future[tuple[str, ...]] | None = None
+        self._look: asyncio.Future[Ready] | None = None
         self._looked_s = 0.0
 
-    async def reasons(self) -> tuple[str, ...]:
-        """Why uploads would fail; empty when they would not."""
+    async def look(self) -> Ready:
+        """How it is now."""
         loop = asyncio.get_running_loop()
         stale = self._look is None or (self._look.done() and loop.time() - self._looked_s > _FRESH_S)
         if stale or self._look is None:
             self._look = loop.run_in_executor(self._executor, self._examine)
             self._looked_s = loop.time()
         done, _ = await asyncio.wait({self._look}, timeout=_TIMEOUT_S)
-        return self._look.result() if done else ("the disk or the catalogue does not answer",)
+        return self._look.result() if done else Ready(("the disk or the catalogue does not answer",), None)
 
-    def _examine(self) -> tuple[str, ...]:
+    def _examine(self) -> Ready:
         found: list[str] = []
+        used_percent: float | None = None
         try:
             self._store.check()
-            if self._store.disk().free_bytes < self._min_free_bytes:
+            disk = self._store.disk()
+            used_percent = round(100 * (1 - disk.free_bytes / max(1, disk.total_bytes)), 1)
+            if disk.free_bytes < self._min_free_bytes:
                 found.append("the volume is nearly full")
             with self._store.stage():
                 pass
@@ -51,7 +68,7 @@ class Readiness:
             found.append(f"the volume fails: {error.strerror}")
         if self._catalogue is not None and not self._catalogue_answers(self._catalogue):
             found.append("the catalogue does not answer")
-        return tuple(found)
+        return Ready(tuple(found), used_percent)
 
     def _catalogue_answers(self, catalogue: Catalogue) -> bool:
         try:

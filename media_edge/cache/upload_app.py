@@ -242,10 +242,12 @@ class UploadApp:
             )
         if raw_path(scope) == "/health":
             return Answer(HTTPStatus.OK, {"status": "ok"})
-        reasons = await self._readiness.reasons()
-        if reasons:
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reasons": list(reasons)})
-        return Answer(HTTPStatus.OK, {"status": "ready"})
+        found = await self._readiness.look()
+        used = {} if found.used_percent is None else {"volume_used_percent": found.used_percent}
+        if found.reasons:
+            refused = {"status": "not ready", "reasons": list(found.reasons), **used}
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, refused)
+        return Answer(HTTPStatus.OK, {"status": "ready", **used})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import itertools
+import json
 
 import pytest
 
@@ -152,7 +153,9 @@ def test_health_and_ready(host: MediaHost):
     assert host.request("GET", "/health").body == b"ok"
     assert host.request("HEAD", "/health").status == 200
     ready = host.request("GET", "/ready")
-    assert (ready.status, ready.body) == (200, b'{"status": "ready"}')
+    body = json.loads(ready.body)
+    assert (ready.status, body["status"], set(body)) == (200, "ready", {"status", "volume_used_percent"})
+    assert 0 <= body["volume_used_percent"] <= 100
 
 
 @pytest.mark.parametrize("given", [{}, auth("wrong-wrong-wrong-wrong"), {"Authorization": "Basic eDp5"}])

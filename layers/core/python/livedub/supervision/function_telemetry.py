@@ -63,6 +63,6 @@ class FunctionTelemetry:
         """Add to a metric that counts."""
         self.measure(name, "Count", amount)
 
-    def measure(self, name: str, unit: Literal["Count", "Seconds"], value: float) -> None:
+    def measure(self, name: str, unit: Literal["Count", "Percent", "Seconds"], value: float) -> None:
         """Report what a metric is at the moment."""
         self.metrics.add_metric(name=name, unit=MetricUnit(unit), value=value)
