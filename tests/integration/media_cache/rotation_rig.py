@@ -120,6 +120,19 @@ class RotationRig:
     functions: dict[str, str] = field(default_factory=dict)
 
     @property
+    def refusal(self) -> Path:
+        """Holds how the host is to fail: fails, idles (nothing is done, which is no error), or fails-late."""
+        return self.host.folder / "refusal"
+
+    @contextmanager
+    def refusing(self, how: str) -> Iterator[None]:
+        self.refusal.write_text(how)
+        try:
+            yield
+        finally:
+            self.refusal.unlink()
+
+    @property
     def host_url(self) -> str:
         return self.host.variables["TTS_MEDIA_CACHE_BASE_URL"]
 
@@ -241,7 +254,17 @@ def _layer() -> bytes:
 @contextmanager
 def _agent(rig: RotationRig) -> Iterator[None]:
     """SSM's agent of the host, with the host's own variables."""
-    command = f"{sys.executable} -m livedub.cli.main media rotate"
+    # Where `refusal` says so the host fails, and not its agent.
+    script = rig.host.folder / "act.sh"
+    script.write_text(
+        "set -eu\n"
+        f'refusal=$(cat "{rig.refusal}" 2>/dev/null || true)\n'
+        'case "$1.$refusal" in rotate.fails) exit 1 ;; rotate.idles) exit 0 ;; esac\n'
+        'if [ "$1" = back ]; then set -- --back; else set --; fi\n'
+        f'{sys.executable} -m livedub.cli.main media rotate "$@"\n'
+        '[ $# -gt 0 ] || [ "$refusal" != fails-late ]\n'
+    )
+    command = f"sh {script}"
     clean = {
         key: value for key, value in os.environ.items() if not key.startswith(("MEDIA_", "TTS_", "AWS_"))
     }
@@ -259,7 +282,7 @@ def _agent(rig: RotationRig) -> Iterator[None]:
         "MEDIA_CADDY_ADMIN_SOCKET": str(rig.host.run_dir / "admin.sock"),
         "MEDIA_HTTPS_ADDRESS": f"127.0.0.1:{rig.host.port}",
     }
-    actions = (f"rotate-tls={command}", f"restore-tls={command} --back")
+    actions = (f"rotate-tls={command} rotate", f"restore-tls={command} back")
     with subprocess.Popen(
         [
             *("setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "local.aws.host_agent"),

@@ -214,6 +214,22 @@ class TestStart:
         }
         assert max(map(len, self.names(client))) <= 80
 
+    def test_what_a_failed_rotation_put_back_starts_none(self, stores: Stores):
+        starter, client = self.starter()
+        keep(stores.store, stores.set_both(GOOD))
+        new = stores.set_both(NEW)
+        assert started_for(stores.store, starter)["started"] is True
+        take_back(stores.store, new)
+        assert started_for(stores.store, starter)["started"] is False
+        assert self.names(client) == [new.name]
+        started_for(stores.store, starter, "2026-11-21T23:00:12Z")
+        assert len(self.names(client)) == 2
+
+    def test_half_of_what_was_served_is_not_what_was_served(self, stores: Stores):
+        keep(stores.store, stores.set_both(GOOD))
+        stores.set_key(GOOD)
+        assert not stores.store.is_marked(stores.store.pair().versions)
+
     def test_a_machine_that_is_gone_is_an_error(self, stores: Stores):
         stores.set_both(NEW)
         gone = RotationStarter(f"{self.ARN}-gone", boto3.client("stepfunctions", region_name="us-east-1"))

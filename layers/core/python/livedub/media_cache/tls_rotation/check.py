@@ -146,14 +146,17 @@ class TlsCheck:
         return {"drop": drop}
 
     def verify_back(self, old: str, adding: Sequence[str]) -> dict[str, Any]:
-        """Whether the host serves `old` again, after going back: `verdict` is `back` or `failed`.
+        """Whether the host serves what it should after going back: `verdict` is `back` or `failed`.
 
-        `drop` is what of `adding` may be taken out of the bundles again.
+        That is the pair that the stores hold again, or without any `old`, what it served before. `drop` is what of
+        `adding` may be taken out of the bundles again.
 
         Raises:
             LivedubError: a store cannot be read.
         """
-        reason = self._unserved(old) if old else "nothing was served before"
+        stored = self._stored()
+        wanted = fingerprint(stored.fullchain_pem) if stored else old
+        reason = self._unserved(wanted) if wanted else "nothing was served before"
         if reason:
             return {"verdict": "failed", "reason": reason, "drop": []}
         needed = {*self._vouching_now(), *self._needed_by_stores()}
@@ -203,10 +206,14 @@ class TlsCheck:
         return self._served.vouching(bundle_publication.certificates_of(bundles.values()))
 
     def _needed_by_stores(self) -> list[str]:
+        stored = self._stored()
+        return bundle_publication.vouching_for(stored) if stored else []
+
+    def _stored(self) -> TlsMaterial | None:
         try:
-            return bundle_publication.vouching_for(_material(self._stores.pair()))
+            return _material(self._stores.pair())
         except TlsMaterialError:
-            return []
+            return None
 
 
 def _material(held: StoredPair) -> TlsMaterial:

@@ -70,6 +70,16 @@ class TlsRotationStore:
             Versions.seen(version, chain_b64, secret_version), chain_b64, _text(held.get(KEY)).strip()
         )
 
+    def is_marked(self, versions: Versions) -> bool:
+        """Whether `versions` are those that were served last.
+
+        Raises:
+            StoreUnavailableError: AWS did not answer, or refuses.
+        """
+        parameter, chain_b64 = self._chain(f"{self._parameter}:{PARAMETER_LABEL}")
+        marked = Versions.seen(parameter, chain_b64, self._stages().get(SECRET_STAGE, ""))
+        return bool(chain_b64) and marked == versions
+
     def mark_served(self, versions: Versions) -> None:
         """Remember that `versions` are served: `restore` goes back to them.
 

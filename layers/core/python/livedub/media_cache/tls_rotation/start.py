@@ -19,6 +19,10 @@ class Chains(Protocol):
         """What they hold."""
         ...
 
+    def is_marked(self, versions: Versions) -> bool:
+        """Whether these were served last."""
+        ...
+
 
 class Starter(Protocol):
     """The state machine."""
@@ -29,7 +33,7 @@ class Starter(Protocol):
 
 
 def start_rotation(settings: TlsStartSettings, scheduled_at: str = "") -> dict[str, Any]:
-    """`started_for` on the process's own clients."""
+    """Do `started_for` on the process's own clients."""
     stores = TlsRotationStore.connect(settings.namespace)
     return started_for(stores, RotationStarter.connect(settings.machine_arn), scheduled_at)
 
@@ -38,7 +42,8 @@ def started_for(stores: Chains, starter: Starter, scheduled_at: str = "") -> dic
     """Start the execution for what the stores hold now: whether it was `started`, and its `execution`.
 
     Its name is made of the stores' versions: however many hints there are, each pair of versions has one execution. A
-    schedule's has the hour in it besides, so that a host that serves something else by now is seen to again.
+    schedule's has the hour in it besides, so that a host that serves something else by now is seen to again. What was
+    served last needs none: it is what a rotation that failed has just put back, or what somebody marked.
 
     Args:
         stores: what there is.
@@ -51,6 +56,8 @@ def started_for(stores: Chains, starter: Starter, scheduled_at: str = "") -> dic
     versions, chain_b64 = stores.chain()
     if not chain_b64:
         # The host makes its certificate itself. Once there is a chain, Parameter Store tells.
+        return {"started": False, "execution": ""}
+    if not scheduled_at and stores.is_marked(versions):
         return {"started": False, "execution": ""}
     hour = "".join(character for character in scheduled_at[:_HOUR] if character.isalnum())
     name = f"{versions.name}-{hour}" if hour else versions.name
