@@ -5,9 +5,11 @@ import re
 from typing import Any
 
 import pytest
+import typer
 
 from infra.constructs.own_metrics import namespace
 from infra.observability_config import ObservabilityConfig
+from livedub.cli.main import app
 from livedub.errors import ConfigurationError
 from livedub.supervision.policy import SupervisionPolicy
 from livedub.supervision.stream_gauges import stream_gauges
@@ -60,6 +62,28 @@ def test_every_alarm_has_its_entry_in_the_runbook_and_every_entry_its_alarm(seen
     assert sorted(entries()) == sorted(set(entries()))
     assert names | OPTIONAL == set(entries())
     assert not names & OPTIONAL
+
+
+def test_links_of_the_runbook_lead_somewhere():
+    for file, anchor in re.findall(r"\]\(([\w-]+\.md)(?:#([\w-]+))?\)", RUNBOOK.read_text()):
+        text = (RUNBOOK.parent / file).read_text()
+        titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not anchor or anchor in anchors, f"{file}#{anchor}"
+
+
+def test_commands_of_the_runbook_exist():
+    named = {
+        tuple(words.split()) for words in re.findall(r"\blivedub ((?:[a-z][a-z-]+ ?)+)", RUNBOOK.read_text())
+    }
+    assert ("streams", "list") in named
+    for words in named:
+        command: Any = typer.main.get_command(app)
+        for word in words:
+            if not hasattr(command, "commands"):
+                break  # what follows is an argument
+            assert word in command.commands, f"livedub {' '.join(words)}"
+            command = command.commands[word]
 
 
 def test_every_alarm_says_what_it_means_and_where_its_entry_is(seen: dict[str, Any]):
@@ -162,6 +186,15 @@ def test_every_function_is_watched(prod: Synthesized, seen: dict[str, Any]):
             for function_id in part.of_type("AWS::Lambda::Function")
         }
         assert found == functions
+
+
+def test_functions_write_where_alarms_look(prod: Synthesized, local: Synthesized):
+    """In a namespace of their environment: several may share an account."""
+    for synthesized in (prod, local):
+        for part in synthesized.parts.values():
+            for function in part.of_type("AWS::Lambda::Function").values():
+                variables = function["Properties"]["Environment"]["Variables"]
+                assert variables["POWERTOOLS_METRICS_NAMESPACE"] == namespace(synthesized.environment)
 
 
 def test_nothing_is_exported_for_it(prod: Synthesized, part: Part):
