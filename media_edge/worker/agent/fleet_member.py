@@ -11,9 +11,11 @@ from typing import Protocol
 
 from livedub.supervision.store_errors import StoreUnavailableError
 from media_edge.worker.agent.load_client import HostLoad
-from media_edge.worker.agent.ports import Calls
+from media_edge.worker.agent.ports import Calls, GroupRefusedError
 
 logger = logging.getLogger(__name__)
+
+_ATTEMPTS, _PAUSE_S = 8, 2.0
 
 
 class Group(Protocol):
@@ -102,15 +104,15 @@ class FleetMember:
     async def in_service(self) -> None:
         """This host takes streams: the group may count it."""
         if self._group is not None and self._hooks.launch:
-            # Also after a restart of the agent alone, when nothing waits: that is no failure.
-            await self._call("Completing the launch", partial(self._group.complete, self._hooks.launch))
+            # Unheard, the host would be ended with its streams when the hook's time is over.
+            await self._insist("Completing the launch", partial(self._group.complete, self._hooks.launch))
 
     async def drained(self) -> None:
         """This host has let go of everything: the group may end it."""
         group, hook = self._group, self._hooks.end
         if group is None:
             return
-        if hook and await self._call("Completing the end", partial(group.complete, hook)):
+        if hook and await self._insist("Completing the end", partial(group.complete, hook)):
             return
         # Not the group's doing: the agent was stopped, and the host stays.
         if self._told_protected:
@@ -143,6 +145,24 @@ class FleetMember:
         while True:
             await self._call("Reporting the load", partial(report, self._load()))
             await asyncio.sleep(self._pace.report_s)
+
+    async def _insist(self, doing: str, call: Callable[[], None]) -> bool:
+        """Again until it is heard, within bounds.
+
+        False where it is not, or where nothing waits for it, as when the agent alone was restarted or stopped.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                await self._calls(doing, call, self._pace.call_s)
+            except GroupRefusedError:  # noqa: PERF203 - each try is a call
+                logger.info("%s: nothing waits for it.", doing)
+                return False
+            except StoreUnavailableError as error:
+                logger.warning("%s failed: %s", doing, error)
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                return True
+        return False
 
     async def _call(self, doing: str, call: Callable[[], None]) -> bool:
         try:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
-from livedub.supervision.aws_client import aws_errors
+from botocore.exceptions import ClientError
+
+from livedub.supervision.aws_client import aws_errors, error_code
+from media_edge.worker.agent.ports import GroupRefusedError
 
 
 class ScalingGroup:
     """The group as seen by one of its instances.
 
-    Every method raises StoreUnavailableError where auto scaling does not answer, or refuses: no such action is waiting, or
-    the instance is not in service yet.
+    Every method raises StoreUnavailableError where auto scaling does not answer, GroupRefusedError where it refuses.
 
     Args:
         group: its name.
@@ -27,7 +30,7 @@ class ScalingGroup:
 
     def protect(self, *, protected: bool) -> None:
         """Keep this instance when the group gets smaller, or no longer."""
-        with aws_errors("Setting the scale-in protection"):
+        with _asking("Setting the scale-in protection"):
             self._client.set_instance_protection(
                 AutoScalingGroupName=self._group,
                 InstanceIds=[self._instance_id()],
@@ -36,17 +39,28 @@ class ScalingGroup:
 
     def beat(self, hook: str) -> None:
         """The action that waits for this instance gets its whole time once more."""
-        with aws_errors("Keeping the lifecycle action waiting"):
+        with _asking("Keeping the lifecycle action waiting"):
             self._client.record_lifecycle_action_heartbeat(
                 AutoScalingGroupName=self._group, LifecycleHookName=hook, InstanceId=self._instance_id()
             )
 
     def complete(self, hook: str) -> None:
         """Let the group go on."""
-        with aws_errors("Completing the lifecycle action"):
+        with _asking("Completing the lifecycle action"):
             self._client.complete_lifecycle_action(
                 AutoScalingGroupName=self._group,
                 LifecycleHookName=hook,
                 InstanceId=self._instance_id(),
                 LifecycleActionResult="CONTINUE",
             )
+
+
+@contextmanager
+def _asking(doing: str) -> Generator[None]:
+    with aws_errors(doing):
+        try:
+            yield
+        except ClientError as error:
+            if error_code(error) == "ValidationError":
+                raise GroupRefusedError(f"{doing} is refused: {error}.") from error
+            raise

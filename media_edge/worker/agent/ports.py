@@ -21,6 +21,10 @@ class CallTimeoutError(StoreUnavailableError):
     """A call was given up on. It may still take effect."""
 
 
+class GroupRefusedError(StoreUnavailableError):
+    """Auto scaling answered, and will not: no such action waits, or the instance is not in service. Asking again is no use."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
     """A message and the handle that deletes it. The body holds a token."""

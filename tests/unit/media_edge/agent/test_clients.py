@@ -21,7 +21,7 @@ from media_edge.worker.agent.imds_client import InstanceMetadata
 from media_edge.worker.agent.lifecycle_client import ScalingGroup
 from media_edge.worker.agent.load_client import HostLoad, LoadMetrics
 from media_edge.worker.agent.media_kick_client import RelayKicker
-from media_edge.worker.agent.ports import TokenRefusedError
+from media_edge.worker.agent.ports import GroupRefusedError, TokenRefusedError
 from media_edge.worker.agent.task_token_client import StepFunctionsTokens
 from media_edge.worker.agent.termination import await_notice
 from media_edge.worker.agent.work_queue_client import SqsWorkQueue
@@ -279,6 +279,19 @@ def test_lifecycle_actions_are_kept_waiting_and_completed():
     group.complete("drain")
     hook = {"AutoScalingGroupName": "workers", "LifecycleHookName": "drain", "InstanceId": "i-1"}
     assert client.said == [("beat", hook), ("complete", {**hook, "LifecycleActionResult": "CONTINUE"})]
+
+
+@pytest.mark.parametrize(("code", "refused"), [("ValidationError", True), ("Throttling", False)])
+def test_what_the_group_refuses_is_no_outage(code: str, refused: bool):
+    class Client:
+        def complete_lifecycle_action(self, **_: str) -> None:
+            # As AWS says it; the local AWS has no such call.
+            error = {"Code": code, "Message": "No active Lifecycle Action found with instance ID i-1"}
+            raise ClientError({"Error": error}, "CompleteLifecycleAction")  # type: ignore[arg-type]
+
+    with pytest.raises(StoreUnavailableError) as raised:
+        ScalingGroup("workers", lambda: "i-1", Client()).complete("ready")
+    assert isinstance(raised.value, GroupRefusedError) is refused
 
 
 @mock_aws

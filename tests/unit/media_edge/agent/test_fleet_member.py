@@ -10,6 +10,7 @@ import pytest
 
 from media_edge.worker.agent.fleet_member import FleetHooks, FleetMember, FleetPace
 from media_edge.worker.agent.load_client import HostLoad
+from media_edge.worker.agent.ports import GroupRefusedError
 from tests.unit.media_edge.agent.agent_world import Wires, now_s
 from tests.unit.media_edge.agent.virtual_loop import run_virtual
 
@@ -18,6 +19,7 @@ HOOKS = FleetHooks(launch="ready", end="drain")
 
 class Group:
     def __init__(self) -> None:
+        self.waits = True
         self.heard: list[tuple[str, object]] = []
         self.beats_at_s: list[float] = []
 
@@ -29,6 +31,8 @@ class Group:
         self.heard.append(("beat", hook))
 
     def complete(self, hook: str) -> None:
+        if not self.waits:
+            raise GroupRefusedError("No active Lifecycle Action found")
         self.heard.append(("complete", hook))
 
 
@@ -127,6 +131,44 @@ def test_a_host_is_in_service_when_it_says_so():
             await each.member.in_service()
         assert host.group.heard == [("complete", "ready")]
         assert without.group.heard == []
+
+    run_virtual(main())
+
+
+def test_a_host_whose_word_was_lost_says_it_again():
+    async def main() -> None:
+        host = Host()
+        host.wires.refuse = True
+        told = asyncio.create_task(host.member.in_service())
+        await asyncio.sleep(12)
+        assert host.group.heard == []
+        host.wires.refuse = False
+        await told
+        assert host.group.heard == [("complete", "ready")]
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("refused", "longest_s"), [(True, 1), (False, 40)])
+def test_nobody_insists_for_ever(refused: bool, longest_s: float):
+    async def main() -> None:
+        host = Host()
+        host.group.waits, host.wires.refuse = False, not refused
+        began = now_s()
+        await host.member.in_service()
+        assert now_s() - began < longest_s
+
+    run_virtual(main())
+
+
+def test_an_agent_that_is_stopped_leaves_no_protection_behind():
+    async def main() -> None:
+        host = Host()
+        host.used, host.group.waits = 1, False
+        async with host.running():
+            await asyncio.sleep(5)
+            await host.member.drained()
+        assert host.group.heard[-1] == ("protect", False)
 
     run_virtual(main())
 
