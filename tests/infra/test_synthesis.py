@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.infra.conftest import FROM_THE_DEPLOYER, ROOT, Synthesize, Synthesized
+from tests.infra.conftest import FROM_THE_DEPLOYER, ROOT, Synthesize, Synthesized, given, synthesize_into
 
 if TYPE_CHECKING:
     from infra.sources import Sources
 
+# W3005: CDK lists dependencies that a reference implies already. W3691: of Postgres' versions it knows those with a
+# minor number; RDS takes the major alone, and chooses one that it still offers.
+CFN_LINT = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", "W3005", "W3691"]
 NO_NETWORK = ["unshare", "--user", "--map-root-user", "--net"]
 
 
@@ -93,10 +96,7 @@ def test_cfn_lint_finds_nothing(synthesize: Synthesize):
     # What is deleted with its stack, and what stays: the others differ in numbers.
     synthesized = [synthesize(environment) for environment in ("local", "prod")]
     templates = [str(part.path) for each in synthesized for part in each.parts.values()]
-    # W3005: CDK lists dependencies that a reference implies already. W3691: of Postgres' versions it knows those with a
-    # minor number; RDS takes the major alone, and chooses one that it still offers.
-    command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", "W3005", "W3691"]
-    done = run([*command, "--", *templates])
+    done = run([*CFN_LINT, "--", *templates])
     assert (done.returncode, done.stdout.strip()) == (0, "")
 
 
@@ -106,6 +106,27 @@ def test_cdk_nag_looked_and_found_nothing_that_is_not_accepted(synthesize: Synth
     plugins = {plugin["pluginName"]: plugin for plugin in report["pluginReports"]}
     assert plugins["AwsSolutions"]["conclusion"] == "success"
     assert [plugin["violations"] for plugin in plugins.values()] == [[]] * len(plugins)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"media_cache_host": "off", "media_host": "off"},
+        {
+            "sts_source": "gpu_host",
+            "gpu_host_image": "ami-0123456789abcdef3",
+            "gpu_host_container": f"livedub/sts@sha256:{'a' * 64}",
+        },
+    ],
+    ids=["hosts-off", "gpu-host"],
+)
+def test_other_ways_to_deploy_it_are_as_clean(context: dict[str, str], sources: "Sources", tmp_path: Path):
+    synthesized = synthesize_into(tmp_path, given("dev", **context), sources)
+    report = json.loads((tmp_path / "validation-report.json").read_text())
+    assert [violation for plugin in report["pluginReports"] for violation in plugin["violations"]] == []
+    changed = [str(synthesized.part(name).path) for name in ("media", "workers", "media-cache")]
+    done = run([*CFN_LINT, "--", *changed])
+    assert (done.returncode, done.stdout.strip()) == (0, "")
 
 
 def test_cdk_nag_would_find_something(tmp_path: Path):
