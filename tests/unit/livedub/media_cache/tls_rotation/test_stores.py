@@ -150,6 +150,36 @@ def test_half_of_what_was_served_is_not_put_back(stores: Stores):
     assert stores.now() == ("", stores.held(""))
 
 
+def test_going_back_is_taken_up_again_where_it_broke_off(stores: Stores, monkeypatch: pytest.MonkeyPatch):
+    keep(stores.store, stores.set_both(GOOD))
+    new = stores.set_both(NEW)
+
+    def cut(*_arguments: Any, **_options: Any) -> None:
+        raise StoreUnavailableError("as told")
+
+    for broken in ("_write_chain", "mark_served"):
+        with monkeypatch.context() as patched:
+            patched.setattr(stores.store, broken, cut)
+            with pytest.raises(StoreUnavailableError):
+                take_back(stores.store, new)
+    assert take_back(stores.store, new)["verdict"] in {"restored", "unchanged"}
+    assert stores.now() == stores.holding(GOOD)
+
+
+def test_a_mark_that_somebody_moved_meanwhile_is_moved_from_there(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+):
+    keep(stores.store, stores.set_both(GOOD))
+    elsewhere = stores.set_both(NEW)
+    keep(stores.store, elsewhere)
+    versions = stores.set_both(GOOD)
+    real, stale = stores.store._stages, {**stores.store._stages(), "LIVEDUB_SERVED": versions.secret[::-1]}
+    answers = [stale]
+    monkeypatch.setattr(stores.store, "_stages", lambda: answers.pop() if answers else real())
+    stores.store.mark_served(versions)
+    assert real()["LIVEDUB_SERVED"] == versions.secret
+
+
 def test_the_mark_follows_what_is_served(stores: Stores):
     for material in (GOOD, NEW):
         assert keep(stores.store, stores.set_both(material)) == {"verdict": "kept"}

@@ -90,16 +90,38 @@ class TlsRotationStore:
             self._ssm.label_parameter_version(
                 Name=self._parameter, ParameterVersion=versions.parameter, Labels=[PARAMETER_LABEL]
             )
+        if not self._move_stage(versions.secret):
+            # Another execution has moved it in between; most likely to where it belongs.
+            self._move_stage(versions.secret, last=True)
+
+    def _move_stage(self, version: str, *, last: bool = False) -> bool:
         marked = self._stages().get(SECRET_STAGE, "")
-        if marked == versions.secret:
-            return
+        if marked == version:
+            return True
         with aws_errors(f"Marking secret {self._secret}"):
-            self._secrets_manager.update_secret_version_stage(
-                SecretId=self._secret,
-                VersionStage=SECRET_STAGE,
-                MoveToVersionId=versions.secret,
-                **({"RemoveFromVersionId": marked} if marked else {}),
-            )
+            try:
+                self._secrets_manager.update_secret_version_stage(
+                    SecretId=self._secret,
+                    VersionStage=SECRET_STAGE,
+                    MoveToVersionId=version,
+                    **({"RemoveFromVersionId": marked} if marked else {}),
+                )
+            except self._secrets_manager.exceptions.ClientError as error:
+                if last or error_code(error) != "InvalidParameterException":
+                    raise
+                return False
+        return True
+
+    def going_back(self, versions: Versions) -> bool:
+        """Whether what the stores hold is what `restore` leaves, or leaves half-way, where it began at `versions`.
+
+        Raises:
+            StoreUnavailableError: AWS did not answer, or refuses.
+            ConfigurationError: the secret is no JSON object.
+        """
+        now, (chain_b64, key_b64) = self.pair(), self._served_last()
+        half = (now.versions.parameter, now.versions.chain) == (versions.parameter, versions.chain)
+        return now.key_b64 == key_b64 and (half or now.chain_b64 == chain_b64)
 
     def restore(self) -> bool:
         """Put back the pair that was served last, or none where none was; whether anything had to be written.

@@ -19,6 +19,10 @@ class MarkedStores(Protocol):
         """Remember these."""
         ...
 
+    def going_back(self, versions: Versions) -> bool:
+        """Whether they are on the way there."""
+        ...
+
     def restore(self) -> bool:
         """Put back what was marked last."""
         ...
@@ -39,9 +43,11 @@ def keep(stores: MarkedStores, versions: Versions) -> dict[str, Any]:
 def take_back(stores: MarkedStores, versions: Versions) -> dict[str, Any]:
     """Put back what was served before, unless somebody has written something newer, which is not ours to undo.
 
+    May be called again where it broke off in the middle: what it wrote itself is nothing newer.
+
     Raises:
         LivedubError: a store cannot be read or written.
     """
-    if stores.pair().versions != versions:
+    if stores.pair().versions != versions and not stores.going_back(versions):
         return {"verdict": "superseded"}
     return {"verdict": "restored" if stores.restore() else "unchanged"}
