@@ -15,7 +15,11 @@ _RESERVED_FIRST = 4
 """AWS keeps the first four addresses of each subnet, and the last."""
 _LARGEST_GP3_GB = 16_384
 _IMAGE = re.compile(r"ami-[0-9a-f]{8,17}")
-_INSTANCE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9]+")
+_INSTANCE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+_GRAVITON = re.compile(r"(a1|[a-z]+[0-9]+g[a-z]*)\..+")
+"""Of another architecture than every image and every wheel here."""
+_XEN = re.compile(r"(t[12]|m[1-4]|c[134]|r[34]|d2|f1|g3s?|h1|i2|p[23]|x1e?)\..+")
+"""Volumes have no NVMe names there, which a first boot waits for."""
 
 
 def check_image(key: str, image: str) -> None:
@@ -42,6 +46,11 @@ def check_instance_type(key: str, instance_type: str) -> None:
     """Refuse what is none."""
     if not _INSTANCE.fullmatch(instance_type):
         raise ConfigurationError(f"{key} {instance_type!r} is none.", remedy="Give one such as t3.medium.")
+    if _GRAVITON.fullmatch(instance_type) or _XEN.fullmatch(instance_type):
+        raise ConfigurationError(
+            f"{key} {instance_type} cannot run what is installed.",
+            remedy="Give one of amd64 on Nitro, such as t3.medium, c6i.large or g5.xlarge.",
+        )
 
 
 def check_volume(key: str, size_gb: int) -> None:

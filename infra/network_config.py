@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from infra.host_checks import check_instance_type
 from infra.tls_rotation_config import TlsRotationConfig
 from livedub.errors import ConfigurationError
 
@@ -113,11 +114,12 @@ class MediaCacheConfig:
             raise ConfigurationError(
                 f"media_cache.port is {self.port}.", remedy="Take one from 1024 to 65535."
             )
-        for what, value in (("instance_type", self.instance_type), ("database_class", self.database_class)):
-            if not _INSTANCE.fullmatch(value):
-                raise ConfigurationError(
-                    f"media_cache.{what} {value!r} is none.", remedy="Give one such as t3.medium."
-                )
+        check_instance_type("media_cache.instance_type", self.instance_type)
+        if not _INSTANCE.fullmatch(self.database_class):
+            raise ConfigurationError(
+                f"media_cache.database_class {self.database_class!r} is none.",
+                remedy="Give one such as t4g.micro.",
+            )
         if self.image and not _IMAGE.fullmatch(self.image):
             raise ConfigurationError(
                 f"media_cache.image {self.image!r} is no image.", remedy="Give ami-... of the region."

@@ -149,7 +149,7 @@ class WorkersStack(EnvironmentStack):
     def _grant(self) -> None:
         fleet, state, control_plane = self.fleet, self._state, self._control_plane
         here = f"{self.region}:{self.account}"
-        cache_secret = f"arn:{self.partition}:secretsmanager:{here}:secret:{self.names.secret}-??????"
+        cache_secret = f"arn:{self.partition}:secretsmanager:{here}:secret:{self.names.secret}"
         for resources, actions in (
             (
                 [control_plane.work.queue.queue_arn],
@@ -170,7 +170,11 @@ class WorkersStack(EnvironmentStack):
                 ],
                 ("ssm:GetParametersByPath",),
             ),
-            ([state.sts.secret.secret_arn, cache_secret], ("secretsmanager:GetSecretValue",)),
+            (
+                # The name alone, for as long as there is no media cache: to be told that, not refused.
+                [state.sts.secret.secret_arn, cache_secret, f"{cache_secret}-??????"],
+                ("secretsmanager:GetSecretValue",),
+            ),
         ):
             fleet.allow(resources, *actions)
         self._acknowledge()

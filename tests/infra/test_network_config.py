@@ -41,6 +41,8 @@ def test_a_network_that_cannot_be_is_refused(changed: dict[str, Any], words: str
     [
         ({"port": 443}, "media_cache.port is 443"),
         ({"instance_type": "big"}, "media_cache.instance_type 'big'"),
+        ({"instance_type": "t4g.small"}, "media_cache.instance_type t4g.small cannot run"),
+        ({"database_class": "big"}, "media_cache.database_class 'big'"),
         ({"database_class": ""}, "media_cache.database_class ''"),
         ({"image": "latest"}, "media_cache.image 'latest' is no image"),
         ({"volume_gb": 0}, "media_cache.volume_gb is 0"),
