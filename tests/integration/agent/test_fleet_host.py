@@ -88,9 +88,8 @@ def agent(plane: ControlPlane, start_agent: StartAgent, metadata: Metadata) -> A
     return start_agent(
         AGENT_IMDS_URL=metadata.url,
         AGENT_IMDS_POLL_S="0.2",
+        # No hook: this AWS has no lifecycle actions that could wait for anybody.
         AGENT_LIFECYCLE_GROUP="workers",
-        AGENT_LIFECYCLE_HOOK="drain",
-        AGENT_LIFECYCLE_BEAT_S="0.2",
         AGENT_LOAD_NAMESPACE="livedub/test",
         AGENT_LOAD_REPORT_S="0.2",
         AGENT_SHARED_PARAMETERS=f"{STS},{VOICE}",
@@ -150,5 +149,5 @@ def test_a_host_that_the_group_takes_out_drains_and_ends(
     report = eventually(lambda: plane.report(execution))["report"]
     assert (report["outcome"], report["host_draining"]) == ("drained", True)
     assert agent.process.wait(BOUND_S) == 0
-    # This AWS has no lifecycle actions to complete: then the host is one that stays, and may be scaled in.
+    # Without a hook the host is one that stays, and may be scaled in.
     assert not is_protected(plane)
