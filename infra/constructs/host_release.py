@@ -20,6 +20,7 @@ from infra.constructs.python_function import NOT_IN_ASSETS
 from livedub.errors import MissingPrerequisiteError
 
 _INSTALL_S = 1_500
+_READABLE_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,13 @@ class HostRelease(Construct):
             **{f"{name}_URL": asset.s3_object_url for name, asset in self._archives.items()},
             **settings,
         }
+        until = f'until aws s3 cp --only-show-errors --region {region} {self._install.s3_object_url} "$1"; do sleep 5; done'
         return [
             "set -eu",
             *(f"export {name}='{value}'" for name, value in variables.items()),
             "script=$(mktemp)",
-            f'aws s3 cp --only-show-errors --region {region} {self._install.s3_object_url} "$script"',
+            # What a new role may do is known everywhere only after a while.
+            f"timeout {_READABLE_S} bash -c '{until}' fetch \"$script\"",
             'bash "$script"',
         ]
 

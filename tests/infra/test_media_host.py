@@ -1,7 +1,9 @@
 """The media host: its addresses, what outlives what, what it may do, what is installed on it."""
 
 import json
+import os
 import re
+import subprocess
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -217,6 +219,30 @@ def test_a_deployment_installs_what_it_holds_and_waits_for_it(prod: Synthesized,
     assert re.fullmatch(r"[0-9a-f]{16}", exported["RELEASE_ID"])
     assert found[0] == "set -eu"
     assert found[-1] == 'bash "$script"'
+
+
+def test_what_fetches_the_installation_waits_for_its_rights_and_not_for_ever(media: Part, tmp_path: Path):
+    found, _ = commands(media)
+    tried = tmp_path / "tried"
+    aws = tmp_path / "aws"
+    # The third try is allowed.
+    aws.write_text(
+        f'#!/bin/bash\necho >>{tried}\n[ "$(wc -l <{tried})" -ge 3 ] && echo "echo installed $RECORD" >"${{@: -1}}"\n'
+    )
+    sleep = tmp_path / "sleep"
+    sleep.write_text("#!/bin/sh\n")
+    for program in (aws, sleep):
+        program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", re.sub(r"<[^>]*>", "reference", "\n".join(found))],
+        env={"PATH": f"{tmp_path}{os.pathsep}/usr/bin:/bin", "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "installed no\n"), done.stderr
+    assert any(each.startswith("timeout 300 ") for each in found)
 
 
 def test_an_image_that_brings_them_needs_neither_archive(local: Synthesized):
