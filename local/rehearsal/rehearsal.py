@@ -177,7 +177,8 @@ class Rehearsal:
             async with stack:
                 with self.verdict.timed("stream"), shared_access(stack.control.access, os.environ):
                     await broadcast(stack, clip, sent, self._files, self._say)
-                await look(self.deployed, self.verdict)
+                kept = self.options.profile == "cpu"
+                await look(self.deployed, self.verdict, speech_is_kept=kept)
                 report, _ = await asyncio.gather(self._verify(sent), self._rotate(stack))
         self._judge(report)
 

@@ -58,8 +58,9 @@ def describe(endpoint: str) -> dict[str, Any]:
                 "layers": len(each["Layers"]),
             }
             for each in functions
+            if each["FunctionName"] in logical
         },
-        "machines": [each["name"] for each in machines],
+        "machines": [each["name"] for each in machines if each["stateMachineArn"] in logical],
     }
 
 
