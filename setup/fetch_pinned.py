@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Fetches one file that no package registry has, and keeps it only where it is the one that the lock names.
 
-    setup/fetch_pinned.py LOCK TARGET     exit 0: TARGET is the file; 75: its address cannot be reached; 1: anything else
-    setup/fetch_pinned.py --pin LOCK URL  takes what is at URL now for the right one and writes it into LOCK
+    setup/fetch_pinned.py LOCK TARGET [ADDRESS]              exit 0: TARGET is the file; 75: it cannot be reached; 1: anything else
+    setup/fetch_pinned.py --pin LOCK NAME==VERSION [ADDRESS] takes what is there now for the right one and writes it into LOCK
 
-A lock is one line, `URL SHA256`, below its comments. A TARGET that somebody put there is taken where it is the right file.
+A lock is one line, `NAME==VERSION --hash=sha256:DIGEST`, below its comments. ADDRESS is a place of one's own instead of its
+makers', with `{version}` in it. A TARGET that somebody put there is taken where it is the right file.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ UNREACHABLE = 75
 _TIMEOUT_S = 60
 _LARGEST_BYTES = 256 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
-_LINE = re.compile(r"(https?://\S+)\s+([0-9a-f]{64})")
+_NAMED = re.compile(r"([a-z][a-z0-9-]*)==([0-9][0-9A-Za-z.]*)")
+_LINE = re.compile(_NAMED.pattern + r"\s+--hash=sha256:([0-9a-f]{64})")
+_MAKERS = {
+    "mediamtx": "https://github.com/bluenviron/mediamtx/releases/download/v{version}/mediamtx_v{version}_linux_amd64.tar.gz",
+    "amazon-ssm-agent": "https://s3.amazonaws.com/ec2-downloads-windows/SSMAgent/{version}/debian_amd64/amazon-ssm-agent.deb",
+}
 
 
 class FetchError(Exception):
@@ -36,8 +42,8 @@ class FetchError(Exception):
         self.code = code
 
 
-def read_lock(lock: Path) -> tuple[str, str]:
-    """URL and sha256.
+def read_lock(lock: Path) -> tuple[str, str, str]:
+    """Name, version and sha256.
 
     Raises:
         FetchError: it names no file.
@@ -46,9 +52,22 @@ def read_lock(lock: Path) -> tuple[str, str]:
     match = _LINE.fullmatch(lines[0]) if len(lines) == 1 else None
     if match is None:
         raise FetchError(
-            f"{lock} pins nothing: it wants one line, URL SHA256. Run setup/fetch_pinned.py --pin {lock} URL."
+            f"{lock} pins nothing: it wants one line, NAME==VERSION --hash=sha256:DIGEST. "
+            f"Run setup/fetch_pinned.py --pin {lock} NAME==VERSION."
         )
-    return match[1], match[2]
+    return match[1], match[2], match[3]
+
+
+def address_of(name: str, version: str, address: str | None) -> str:
+    """Where it is.
+
+    Raises:
+        FetchError: nobody knows.
+    """
+    pattern = address or _MAKERS.get(name)
+    if pattern is None or not pattern.startswith(("https://", "http://")):
+        raise FetchError(f"{pattern or name} has no address: give one, https://...{{version}}...")
+    return pattern.replace("{version}", version)
 
 
 def digest_of(path: Path) -> str:
@@ -67,7 +86,7 @@ def download(url: str, to: Path) -> None:
         FetchError: it cannot be had, or is too large.
     """
     try:
-        # The lock's own addresses, http or https by its pattern.
+        # http or https: address_of has looked.
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, to.open("wb") as file:  # noqa: S310
             received = 0
             while piece := response.read(_PIECE_BYTES):
@@ -81,15 +100,16 @@ def download(url: str, to: Path) -> None:
         raise FetchError(f"{url} cannot be reached: {error}.", UNREACHABLE) from error
 
 
-def fetch(lock: Path, target: Path) -> None:
+def fetch(lock: Path, target: Path, address: str | None = None) -> None:
     """See that `target` is the file of `lock`.
 
     Raises:
         FetchError: it is not, and cannot be fetched.
     """
-    url, wanted = read_lock(lock)
+    name, version, wanted = read_lock(lock)
     if target.is_file() and digest_of(target) == wanted:
         return
+    url = address_of(name, version, address)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetched.") as folder:
         fetched = Path(folder) / target.name
@@ -101,23 +121,25 @@ def fetch(lock: Path, target: Path) -> None:
         fetched.replace(target)
 
 
-def pin(lock: Path, url: str) -> str:
-    """Take what is at `url` for the right file; returns its sha256.
+def pin(lock: Path, named: str, address: str | None = None) -> str:
+    """Take what is there for the right file; returns its sha256.
 
     Raises:
-        FetchError: it cannot be fetched, or the address is none.
+        FetchError: it cannot be fetched, or nothing is named.
     """
+    match = _NAMED.fullmatch(named)
+    if match is None:
+        raise FetchError(f"{named} is no NAME==VERSION.")
+    url = address_of(match[1], match[2], address)
     with tempfile.TemporaryDirectory() as folder:
         fetched = Path(folder) / "file"
-        if not url.startswith(("https://", "http://")):
-            raise FetchError(f"{url} is no address: https://...")
         download(url, fetched)
         found = digest_of(fetched)
     comments = (
         [line for line in lock.read_text().splitlines() if line.startswith("#")] if lock.exists() else []
     )
     beside = lock.with_name(f".{lock.name}.{os.getpid()}")
-    beside.write_text("\n".join([*comments, f"{url} {found}", ""]))
+    beside.write_text("\n".join([*comments, f"{named} --hash=sha256:{found}", ""]))
     beside.replace(lock)
     return found
 
@@ -133,13 +155,15 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> None:
-    if len(arguments) == 3 and arguments[0] == "--pin":
-        found = pin(Path(arguments[1]), arguments[2])
+    if arguments[:1] == ["--pin"] and len(arguments) in {3, 4}:
+        found = pin(Path(arguments[1]), arguments[2], *arguments[3:])
         sys.stdout.write(f"{arguments[1]} pins sha256 {found}: compare it with what its makers publish.\n")
-    elif len(arguments) == 2:
-        fetch(Path(arguments[0]), Path(arguments[1]))
+    elif len(arguments) in {2, 3}:
+        fetch(Path(arguments[0]), Path(arguments[1]), *arguments[2:])
     else:
-        raise FetchError("usage: fetch_pinned.py LOCK TARGET | --pin LOCK URL", 2)
+        raise FetchError(
+            "usage: fetch_pinned.py LOCK TARGET [ADDRESS] | --pin LOCK NAME==VERSION [ADDRESS]", 2
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What hosts install: the same sources, the same bytes; and of what is fetched, the file that the lock names or none."""
 
 import hashlib
+import importlib
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from tests.infra.conftest import ROOT
 FETCH = ROOT / "setup/fetch_pinned.py"
 CONTENT = b"a program" * 1_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+NOWHERE = "http://127.0.0.1:9/program-{version}"
 
 
 # --- the wheel
@@ -195,7 +197,7 @@ def server(*, status: int = 200, content: bytes = CONTENT) -> Iterator[tuple[str
     thread = threading.Thread(target=http.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{http.server_port}/program.tar.gz", asked
+        yield f"http://127.0.0.1:{http.server_port}/program-{{version}}.tar.gz", asked
     finally:
         http.shutdown()
         thread.join(10)
@@ -214,25 +216,25 @@ def fetch(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def lock_of(folder: Path, url: str, digest: str = DIGEST) -> Path:
+def lock_in(folder: Path) -> Path:
     lock = folder / "lock.txt"
-    lock.write_text(f"# What it is.\n{url} {digest}\n")
+    lock.write_text(f"# What it is.\nprogram==1.2 --hash=sha256:{DIGEST}\n")
     return lock
 
 
 def test_a_file_is_fetched_once(tmp_path: Path):
     with server() as (url, asked):
-        lock, target = lock_of(tmp_path, url), tmp_path / "new" / "program"
+        lock, target = lock_in(tmp_path), tmp_path / "new" / "program"
         for _ in range(2):
-            done = fetch(lock, target)
+            done = fetch(lock, target, url)
             assert (done.returncode, done.stderr) == (0, "")
             assert target.read_bytes() == CONTENT
-        assert asked == ["/program.tar.gz"]
+        assert asked == ["/program-1.2.tar.gz"]
 
 
 def test_another_file_than_the_locks_is_refused_and_not_kept(tmp_path: Path):
     with server(content=CONTENT + b"!") as (url, _):
-        done = fetch(lock_of(tmp_path, url), tmp_path / "new" / "program")
+        done = fetch(lock_in(tmp_path), tmp_path / "new" / "program", url)
     assert done.returncode == 1
     assert f"says {DIGEST}: nothing is kept" in done.stderr
     assert list((tmp_path / "new").iterdir()) == []
@@ -241,17 +243,17 @@ def test_another_file_than_the_locks_is_refused_and_not_kept(tmp_path: Path):
 def test_a_file_that_somebody_put_there_is_taken_where_it_is_the_right_one(tmp_path: Path):
     target = tmp_path / "program"
     target.write_bytes(CONTENT)
-    lock = lock_of(tmp_path, "http://127.0.0.1:9/program")
-    assert fetch(lock, target).returncode == 0
+    lock = lock_in(tmp_path)
+    assert fetch(lock, target, NOWHERE).returncode == 0
     target.write_bytes(b"another")
-    assert fetch(lock, target).returncode == 75, "and otherwise it is fetched"
+    assert fetch(lock, target, NOWHERE).returncode == 75, "and otherwise it is fetched"
 
 
 def test_what_cannot_be_reached_and_what_is_refused_are_told_apart(tmp_path: Path):
-    done = fetch(lock_of(tmp_path, "http://127.0.0.1:9/program"), tmp_path / "program")
+    done = fetch(lock_in(tmp_path), tmp_path / "program", NOWHERE)
     assert (done.returncode, done.stderr.count("\n")) == (75, 1)
     with server(status=404) as (url, _):
-        done = fetch(lock_of(tmp_path, url), tmp_path / "program")
+        done = fetch(lock_in(tmp_path), tmp_path / "program", url)
     assert done.returncode == 1
     assert "answers 404" in done.stderr
 
@@ -260,29 +262,37 @@ def test_pinning_writes_the_digest_of_what_is_there_now_and_keeps_the_comment(tm
     lock = tmp_path / "lock.txt"
     lock.write_text("# What it is.\n")
     with server() as (url, _):
-        refused = fetch(lock, tmp_path / "program")
+        refused = fetch(lock, tmp_path / "program", url)
         assert refused.returncode == 1
         assert "pins nothing" in refused.stderr
-        pinned = fetch("--pin", lock, url)
+        pinned = fetch("--pin", lock, "program==1.2", url)
         assert pinned.returncode == 0
         assert DIGEST in pinned.stdout
-        assert lock.read_text() == f"# What it is.\n{url} {DIGEST}\n"
-        assert fetch(lock, tmp_path / "program").returncode == 0
+        assert lock.read_text() == f"# What it is.\nprogram==1.2 --hash=sha256:{DIGEST}\n"
+        assert fetch(lock, tmp_path / "program", url).returncode == 0
+
+
+def test_what_has_no_address_is_said(tmp_path: Path):
+    done = fetch(lock_in(tmp_path), tmp_path / "program")
+    assert done.returncode == 1
+    assert "program has no address" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["mediamtx", "ssm-agent"])
-def test_every_lock_names_one_version_and_its_digest(name: str):
-    lines = [line for line in (ROOT / f"locks/{name}.txt").read_text().splitlines() if line[0] != "#"]
-    assert len(lines) == 1
-    url, digest = lines[0].split()
-    assert "latest" not in url
+def test_every_lock_names_one_version_that_its_makers_have(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FETCH.parent))
+    fetch_pinned = importlib.import_module("fetch_pinned")
+    program, version, digest = fetch_pinned.read_lock(ROOT / f"locks/{name}.txt")
+    address = fetch_pinned.address_of(program, version, None)
+    assert version in address
+    assert "latest" not in address
     assert len(bytes.fromhex(digest)) == 32
 
 
 def test_the_media_server_of_the_lock_is_the_one_that_its_configuration_is_for():
     configuration = (ROOT / "media_edge/mediamtx/mediamtx.yml").read_text()
     assert configuration.startswith("# MediaMTX v1.20.1 ")
-    assert "mediamtx_v1.20.1_linux_amd64.tar.gz" in (ROOT / "locks/mediamtx.txt").read_text()
+    assert "mediamtx==1.20.1 " in (ROOT / "locks/mediamtx.txt").read_text()
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "setup").glob("build*.sh")))
