@@ -114,8 +114,6 @@ def test_without_the_machine_everything_else_stays(prod: Synthesized, tmp_path: 
     gone = Counter(each["Type"] for name, each in resources.items() if name not in without.resources)
     assert gone == {
         "AWS::CloudWatch::Alarm": 1,
-        # Of the machine: its checks failed.
-        "AWS::CloudWatch::Alarm": 1,
         "AWS::EC2::Instance": 1,
         "AWS::EC2::VolumeAttachment": 1,
         "AWS::IAM::InstanceProfile": 1,
