@@ -24,6 +24,7 @@ class Verdict:
     checks: list[Check] = field(default_factory=list[Check])
     spans: dict[str, float] = field(default_factory=dict[str, float])
     """Seconds by step; steps run side by side, so they do not add up."""
+    began_s: float = field(default_factory=time.monotonic)
 
     @property
     def well(self) -> bool:
@@ -51,4 +52,9 @@ class Verdict:
             for check in self.checks
         ]
         took = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in self.spans.items())
-        return [*found, f"  took {took}", f"rehearsal: {'verified' if self.well else 'NOT verified'}"]
+        whole_s = time.monotonic() - self.began_s
+        return [
+            *found,
+            f"  took {took}; in all {whole_s:.0f} s",
+            f"rehearsal: {'verified' if self.well else 'NOT verified'}",
+        ]
