@@ -243,7 +243,7 @@ class TestAfterwards:
         world.give(None)
         assert world.check.verify_back(sha(FIRST), [sha(NEW)]) == {"verdict": "back", "drop": [sha(NEW)]}
 
-    @pytest.mark.parametrize("old", [sha(NEW), ""])
+    @pytest.mark.parametrize("old", [sha(NEW), ""], ids=["the new one", "none"])
     def test_what_the_stores_hold_again_counts_before_what_was_served(self, world: World, old: str):
         """Where this look began while another execution's host still served what was to be taken back."""
         world.give(FIRST, FIRST)
@@ -251,7 +251,7 @@ class TestAfterwards:
         world.host.now = NEW
         assert world.check.verify_back(old, [])["verdict"] == "failed"
 
-    @pytest.mark.parametrize("old", [sha(NEW), ""])
+    @pytest.mark.parametrize("old", [sha(NEW), ""], ids=["the new one", "none"])
     def test_anything_else_is_not(self, world: World, old: str):
         world.give(None)
         answer = world.check.verify_back(old, [sha(NEW)])
