@@ -156,6 +156,8 @@ class Synthesized:
 
 
 Synthesize = Callable[[str], Synthesized]
+SynthesizeOnce = Callable[[str, Callable[[], "EnvironmentConfig"]], Synthesized]
+"""By a name of its own and how its configuration is made."""
 
 
 def synthesize_into(folder: Path, config: "EnvironmentConfig", sources: "Sources") -> Synthesized:
@@ -205,19 +207,25 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> "Sources":
 
 
 @pytest.fixture(scope="session")
-def synthesize(tmp_path_factory: pytest.TempPathFactory, sources: "Sources") -> Synthesize:
+def synthesize_once(tmp_path_factory: pytest.TempPathFactory, sources: "Sources") -> SynthesizeOnce:
     done: dict[str, Synthesized] = {}
 
-    def synthesized(environment: str) -> Synthesized:
-        if environment not in done:
-            folder = shared_folder(tmp_path_factory) / environment
+    def synthesized(name: str, config: Callable[[], "EnvironmentConfig"]) -> Synthesized:
+        if name not in done:
+            folder = shared_folder(tmp_path_factory) / name
+            chosen = config()
             with one_at_a_time(folder):
                 if not (folder / "manifest.json").is_file():
-                    synthesize_into(folder, given(environment), sources)
-            done[environment] = Synthesized(environment, folder)
-        return done[environment]
+                    synthesize_into(folder, chosen, sources)
+            done[name] = Synthesized(chosen.name, folder)
+        return done[name]
 
     return synthesized
+
+
+@pytest.fixture(scope="session")
+def synthesize(synthesize_once: SynthesizeOnce) -> Synthesize:
+    return lambda environment: synthesize_once(environment, lambda: given(environment))
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,14 @@ import pytest
 from infra.sources import Sources
 from infra.stacks.media_cache import _host_sources
 from livedub.errors import ConfigurationError, MissingPrerequisiteError
-from tests.infra.conftest import FROM_THE_DEPLOYER, ROOT, given, synthesize_into
+from tests.infra.conftest import (
+    FROM_THE_DEPLOYER,
+    ROOT,
+    Synthesize,
+    SynthesizeOnce,
+    given,
+    synthesize_into,
+)
 from tests.infra.conftest import Synthesized as Environment
 
 if TYPE_CHECKING:
@@ -58,42 +63,32 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-@pytest.fixture(scope="module")
-def synthesized(tmp_path_factory: pytest.TempPathFactory, sources: Sources) -> dict[str, Synthesized]:
+def _somewhere() -> "EnvironmentConfig":
+    """`prod` in an account and region, with publishers."""
     from dataclasses import replace  # noqa: PLC0415
 
-    def made(name: str, config: "EnvironmentConfig") -> Synthesized:
-        return Synthesized(synthesize_into(tmp_path_factory.mktemp(f"media-cache-{name}"), config, sources))
-
     prod = given("prod")
-    somewhere = replace(
+    return replace(
         prod,
         account="123456789012",
         region="eu-west-1",
         network=replace(prod.network, publishers=(PUBLISHERS,)),
     )
-    return {
-        "dev": made("dev", given("dev")),
-        "prod": made("prod", somewhere),
-        "off": made("off", given("dev", media_cache_host="off")),
-    }
 
 
 @pytest.fixture
-def prod(synthesized: dict[str, Synthesized]) -> Synthesized:
-    return synthesized["prod"]
+def prod(synthesize_once: SynthesizeOnce) -> Synthesized:
+    return Synthesized(synthesize_once("prod-somewhere", _somewhere))
 
 
 @pytest.fixture
-def dev(synthesized: dict[str, Synthesized]) -> Synthesized:
-    return synthesized["dev"]
+def dev(synthesize: Synthesize) -> Synthesized:
+    return Synthesized(synthesize("dev"))
 
 
-def test_cfn_lint_finds_nothing_without_the_host(synthesized: dict[str, Synthesized]):
-    command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks=W3005", "--"]
-    template = synthesized["off"].whole.part("media-cache").path
-    done = subprocess.run([*command, str(template)], capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "")
+@pytest.fixture
+def without_host(synthesize_once: SynthesizeOnce) -> Synthesized:
+    return Synthesized(synthesize_once("dev-without-cache", lambda: given("dev", media_cache_host="off")))
 
 
 # --- the network
@@ -250,8 +245,8 @@ def test_the_volumes_are_encrypted_and_outlive_the_host(dev: Synthesized, prod: 
         assert {attachment["VolumeId"]["Ref"] for attachment in attached} == set(volumes)
 
 
-def test_without_the_host_everything_else_stays(synthesized: dict[str, Synthesized]):
-    with_host, without = synthesized["dev"].cache["Resources"], synthesized["off"].cache["Resources"]
+def test_without_the_host_everything_else_stays(dev: Synthesized, without_host: Synthesized):
+    with_host, without = dev.cache["Resources"], without_host.cache["Resources"]
     gone = Counter(each["Type"] for name, each in with_host.items() if name not in without)
     assert gone == {
         "AWS::EC2::Instance": 1,

@@ -108,6 +108,7 @@ def test_cdk_nag_looked_and_found_nothing_that_is_not_accepted(synthesize: Synth
     assert [plugin["violations"] for plugin in plugins.values()] == [[]] * len(plugins)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "context",
     [
