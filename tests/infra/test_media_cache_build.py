@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -11,23 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.infra.conftest import ROOT
+from tests.infra.offline_build import build_offline
 
 pytestmark = pytest.mark.slow
-
-
-def build(script: str, *arguments: str) -> None:
-    # From uv's cache, which make setup has filled with the same wheels: tests ask no registry.
-    done = subprocess.run(
-        [str(ROOT / "setup" / script), *arguments],
-        env={**os.environ, "UV_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    if "network was disabled" in done.stderr or "not found in the cache" in done.stderr:
-        pytest.skip(f"uv's cache lacks a wheel of the lock: {done.stderr.strip().splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr
 
 
 def listing(folder: Path) -> list[tuple[str, int, int, str]]:
@@ -72,7 +57,7 @@ def loads(paths: list[Path], modules: list[str]) -> None:
 def test_a_host_gets_the_same_bytes_twice_and_can_run_on_them(tmp_path: Path):
     first, second = tmp_path / "one", tmp_path / "other-name"
     for target in (first, second):
-        build("build_host_packages.sh", str(target), "locks/media-cache.txt", "caddy")
+        build_offline("build_host_packages.sh", target, "locks/media-cache.txt", "caddy")
     assert listing(first) == listing(second)
     assert {path.name for path in (first / "bin").iterdir()} == {"caddy"}
     caddy = subprocess.run(
@@ -99,7 +84,7 @@ def test_a_host_gets_the_same_bytes_twice_and_can_run_on_them(tmp_path: Path):
 
 def test_the_clean_up_function_can_run_on_its_layer(tmp_path: Path):
     layer = tmp_path / "layer"
-    build("build_layer.sh", str(layer), "locks/media-cache-functions.txt")
+    build_offline("build_layer.sh", layer, "locks/media-cache-functions.txt")
     loads(
         [ROOT / "functions/media_cache_cleanup", layer / "python", ROOT / "layers/core/python"],
         ["handler", "livedub.media_cache.cleanup_run", "psycopg", "psycopg_binary"],

@@ -16,6 +16,7 @@ import pytest
 
 from local.ports import free_ports
 from tests.infra.conftest import ROOT
+from tests.infra.offline_build import build_offline
 from tests.infra.played_host import KEY, PlayedHost
 
 IP = "10.0.100.30"
@@ -324,21 +325,8 @@ def zipped(folder: Path, into: Path) -> None:
 
 @pytest.mark.slow
 def test_the_relay_starts_as_its_unit_does_from_what_was_installed(tmp_path: Path):
-    for script, *arguments in (
-        ("build_wheel.sh", tmp_path / "wheels"),
-        ("build_host_packages.sh", tmp_path / "packages", "locks/media-host.txt"),
-    ):
-        done = subprocess.run(
-            [ROOT / "setup" / script, *arguments],
-            env={**os.environ, "UV_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        if "network was disabled" in done.stderr or "not found in the cache" in done.stderr:
-            pytest.skip(f"uv's cache lacks a wheel of the lock: {done.stderr.strip().splitlines()[-1]}")
-        assert done.returncode == 0, done.stderr
+    build_offline("build_wheel.sh", tmp_path / "wheels")
+    build_offline("build_host_packages.sh", tmp_path / "packages", "locks/media-host.txt")
     host = Host.made(tmp_path / "host", "var/lib/livedub-recordings", "usr/local/bin")
     host.release("one")
     zipped(tmp_path / "packages", host.archives / "packages-one.zip")
