@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 PYTEST := .venv/bin/python -m pytest
 SECONDS_OF_DEMO ?= 60
+# What test-slow leaves out, such as AND_NOT="and not extended".
+AND_NOT ?=
 
 .PHONY: help setup demo up build deploy-local test test-slow test-torch explore bench prove check format env-example lock clean
 
@@ -31,8 +33,8 @@ test: setup ## all fast tests, under 10 minutes on 2 cores
 	@$(PYTEST) -q -m "realtime and not slow and not bench and not prove"
 
 test-slow: setup ## the tests that take longer: real models end to end, every fault on a live stream
-	@$(PYTEST) -q -n 2 -m "slow and not realtime and not bench and not prove"
-	@$(PYTEST) -q -m "slow and realtime and not bench and not prove"
+	@$(PYTEST) -q -n 2 -m "slow and not realtime and not bench and not prove $(AND_NOT)"
+	@$(PYTEST) -q -m "slow and realtime and not bench and not prove $(AND_NOT)"
 
 test-torch: setup ## the engines that need torch, in an environment of their own (.venv-torch, built when it changed)
 	@setup/torch_environment.sh

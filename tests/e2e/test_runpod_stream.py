@@ -10,7 +10,8 @@ from local.processes import Supervisor
 from local.python_child import python_spec
 from local.sync_clip import sync_clip
 
-pytestmark = [pytest.mark.realtime, pytest.mark.slow, pytest.mark.timeout(300)]
+# make deploy-local dubs a stream behind the same queue.
+pytestmark = [pytest.mark.realtime, pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(300)]
 
 SECONDS = 15
 BOUND_S = 240.0

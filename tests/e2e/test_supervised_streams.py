@@ -86,6 +86,7 @@ async def test_work_waits_for_an_agent_says_so_and_costs_nothing(rig: Supervised
     await rig.until_state("waits", "idle")
 
 
+@pytest.mark.extended  # make deploy-local does, with what the cdk command deployed
 async def test_a_stream_goes_through_everything_and_verifies(rig: SupervisedRig, clip: Path):
     await rig.agents_running(1)
     await rig.ask(lambda api: api.create("whole", {"target_language": "en"}, open_to_all=True))

@@ -61,6 +61,7 @@ def test_it_needs_no_network_and_gives_the_same_bytes_whatever_the_machine_says(
         )
 
 
+@pytest.mark.slow
 def test_the_control_plane_alone_is_the_same_and_asks_for_nothing_of_the_rest(
     local: Synthesized, tmp_path: Path
 ):
@@ -130,6 +131,7 @@ def test_other_ways_to_deploy_it_are_as_clean(context: dict[str, str], sources: 
     assert (done.returncode, done.stdout.strip()) == (0, "")
 
 
+@pytest.mark.slow
 def test_cdk_nag_would_find_something(tmp_path: Path):
     """Else the test above proves nothing. In its own process: a failed synthesis ends it."""
     code = (

@@ -83,6 +83,7 @@ async def test_the_control_plane_leaves_what_the_others_need_and_takes_it_along(
 
 
 @pytest.mark.realtime
+@pytest.mark.extended
 async def test_a_stream_goes_through_all_of_them(
     containers: Containers, supervisor: Supervisor, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ):
@@ -118,6 +119,7 @@ async def test_a_stream_goes_through_all_of_them(
 
 
 @pytest.mark.realtime
+@pytest.mark.extended
 async def test_what_comes_in_is_republished_as_it_is(
     containers: Containers, supervisor: Supervisor, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ):

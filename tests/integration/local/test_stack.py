@@ -135,6 +135,7 @@ async def test_a_demo_that_is_interrupted_cleans_up(supervisor: Supervisor, clip
     assert not list((tmp_path / "state").rglob("api.json"))
 
 
+@pytest.mark.slow
 async def test_a_demo_verifies_itself_and_leaves_its_results(
     supervisor: Supervisor, clip: Path, tmp_path: Path
 ):
