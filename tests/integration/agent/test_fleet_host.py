@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.integration.agent.control_plane import BOUND_S, AgentProcess, ControlPlane, eventually
+from tests.unit.media_edge.agent.scaled_group import scaled_instance
 
 StartAgent = Callable[..., AgentProcess]
 
@@ -60,19 +61,7 @@ class Metadata:
 
 @pytest.fixture
 def instance_id(plane: ControlPlane) -> str:
-    scaling = plane.client("autoscaling")
-    scaling.create_launch_configuration(
-        LaunchConfigurationName="worker", ImageId="ami-12c6146b", InstanceType="c6i.large"
-    )
-    scaling.create_auto_scaling_group(
-        AutoScalingGroupName="workers",
-        LaunchConfigurationName="worker",
-        MinSize=1,
-        MaxSize=1,
-        AvailabilityZones=["us-east-1a"],
-    )
-    (instance,) = scaling.describe_auto_scaling_instances()["AutoScalingInstances"]
-    return instance["InstanceId"]
+    return scaled_instance(plane.client("autoscaling"))
 
 
 @pytest.fixture

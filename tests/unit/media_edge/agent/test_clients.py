@@ -25,6 +25,7 @@ from media_edge.worker.agent.ports import GroupRefusedError, TokenRefusedError
 from media_edge.worker.agent.task_token_client import StepFunctionsTokens
 from media_edge.worker.agent.termination import await_notice
 from media_edge.worker.agent.work_queue_client import SqsWorkQueue
+from tests.unit.media_edge.agent.scaled_group import scaled_instance
 from tests.unit.media_edge.agent.waiting import BOUND_S, eventually
 
 
@@ -240,22 +241,6 @@ def test_the_group_keeps_the_instance_that_says_so():
         group.protect(protected=protected)
         (instance,) = client.describe_auto_scaling_instances()["AutoScalingInstances"]
         assert instance["ProtectedFromScaleIn"] is protected
-
-
-def scaled_instance(client: Any) -> str:
-    """A group of one, and the id of that one."""
-    client.create_launch_configuration(
-        LaunchConfigurationName="worker", ImageId="ami-12c6146b", InstanceType="c6i.large"
-    )
-    client.create_auto_scaling_group(
-        AutoScalingGroupName="workers",
-        LaunchConfigurationName="worker",
-        MinSize=1,
-        MaxSize=1,
-        AvailabilityZones=["us-east-1a"],
-    )
-    (instance,) = client.describe_auto_scaling_instances()["AutoScalingInstances"]
-    return instance["InstanceId"]
 
 
 class _Said:
