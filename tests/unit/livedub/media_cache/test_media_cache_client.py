@@ -158,28 +158,32 @@ async def test_the_end_of_a_connection_that_was_kept_costs_nothing():
     assert [request.method for request in cache.received].count("DELETE") <= 2
 
 
-async def test_the_end_of_a_new_connection_is_a_failure_at_once():
-    async def hang_up(_request: Received, _writer: asyncio.StreamWriter) -> bool:
-        return False
+@pytest.mark.parametrize(("ended", "asked"), [(1, 2), (2, 3), (9, 3)])
+async def test_a_request_is_asked_again_twice(ended: int, asked: int):
+    fake = FakeCache(objects={PATH: AUDIO})
 
-    async with (
-        running(FakeCache(behaviour=hang_up)) as cache,
-        AsyncMediaCacheClient([cache.url]) as client,
-    ):
-        with pytest.raises(MediaCacheUnavailableError, match="cannot be reached"):
-            await client.get(KEY, Variant.PCM)
-        assert len(cache.received) == 1
+    async def hang_up_at_first(request: Received, writer: asyncio.StreamWriter) -> bool:
+        return len(fake.received) > ended and await fake.serve(request, writer)
+
+    fake.behaviour = hang_up_at_first
+    async with running(fake) as cache, AsyncMediaCacheClient([cache.url]) as client:
+        if ended < asked:
+            assert await client.get(KEY, Variant.PCM) == AUDIO
+        else:
+            with pytest.raises(MediaCacheUnavailableError, match="cannot be reached"):
+                await client.get(KEY, Variant.PCM)
+        assert len(fake.received) == asked
 
 
-@pytest.mark.parametrize("resets", [1, 2])
-async def test_one_connection_cut_off_in_its_handshake_costs_nothing(resets: int, tmp_path: Path):
+@pytest.mark.parametrize("resets", [1, 2, 3])
+async def test_two_connections_cut_off_in_their_handshake_cost_nothing(resets: int, tmp_path: Path):
     certificate, key = self_signed()
     fake = FakeCache(objects={PATH: AUDIO}, resets=resets)
     async with (
         running(fake, server_context(tmp_path, certificate, key)) as cache,
         AsyncMediaCacheClient([cache.url], tls=parse_ca_bundle(certificate)) as client,
     ):
-        if resets > 1:
+        if resets > 2:
             with pytest.raises(MediaCacheUnavailableError, match="cannot be reached"):
                 await client.get(KEY, Variant.PCM)
         assert await client.get(KEY, Variant.PCM) == AUDIO

@@ -1,8 +1,8 @@
 """One request to one host of the media cache: connections kept, a deadline, a breaker, and errors that say what to do.
 
-A request that meets the end of a connection used before, or of one in its handshake, is sent once more on a new one: a
-server that reloads its certificate closes idle connections and those its old listener had just accepted. Every request
-here may be repeated without harm.
+A request that meets the end of its connection, in the handshake or after it, is sent again on a new one, twice at most:
+a server that reloads its certificate closes idle connections and those its old listener had just accepted, now and then
+after it read a request. Every request here may be repeated without harm.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ MAX_CONNECTIONS = 64
 _KEEPALIVE_S = 60.0
 """Less than the server's idle time, so that the client is who closes."""
 _TRY_LATER = frozenset({408, 429, 507})
+_TRIES = 3
+_PAUSE_S = 0.05
+"""Before the last try: what ended two connections in a row may take a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +59,17 @@ class Answer:
     body: bytes
 
 
-class _ConnectionUse:
-    """Sees, through httpcore's trace hook, whether a request had to open a connection, and how far that came."""
+class _Handshake:
+    """Sees, through httpcore's trace hook, whether a request that failed to connect had reached the host."""
 
-    __slots__ = ("opened", "shook_hands")
+    __slots__ = ("begun",)
 
     def __init__(self) -> None:
-        self.opened = False
-        self.shook_hands = False
+        self.begun = False
 
     async def __call__(self, event: str, _info: Mapping[str, Any]) -> None:
-        if event == "connection.connect_tcp.started":
-            self.opened = True
-        elif event == "connection.start_tls.started":
-            self.shook_hands = True
+        if event == "connection.start_tls.started":
+            self.begun = True
 
 
 class HostExchange:
@@ -154,25 +154,29 @@ class HostExchange:
         return answer
 
     async def _exchange(self, host: str, ask: Ask) -> Answer:
-        """Send and read; once more where the connection was at its end before it carried anything of this request."""
-        use = _ConnectionUse()
-        try:
-            return await self._once(self._pool, host, ask, use)
-        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            if use.opened:
-                raise
-            logger.debug("%s closed a connection that was kept; asking again", host)
-        except httpx.ConnectError as error:
-            if not use.shook_hands or _verification_error(error) is not None:
-                raise
-            logger.debug("%s closed a connection in its handshake; asking again", host)
-        return await self._once(self._single_use, host, ask, use)
+        """Send and read; again where the connection ended before the answer did."""
+        for tries in range(1, _TRIES + 1):
+            handshake = _Handshake()
+            try:
+                return await self._once(self._pool if tries == 1 else self._single_use, host, ask, handshake)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                if tries == _TRIES:
+                    raise
+            except httpx.ConnectError as error:
+                if tries == _TRIES or not handshake.begun or _verification_error(error) is not None:
+                    raise
+            logger.debug("%s ended a connection; asking again", host)
+            if tries == _TRIES - 1:
+                await anyio.sleep(_PAUSE_S)
+        raise AssertionError("the last try returns or raises")
 
-    async def _once(self, connections: httpx.AsyncClient, host: str, ask: Ask, use: _ConnectionUse) -> Answer:
+    async def _once(
+        self, connections: httpx.AsyncClient, host: str, ask: Ask, handshake: _Handshake
+    ) -> Answer:
         request = connections.build_request(
             ask.method, host + ask.path, headers=dict(ask.headers), content=ask.content
         )
-        request.extensions["trace"] = use
+        request.extensions["trace"] = handshake
         response = await connections.send(request, stream=True)
         try:
             body = await _collect(host, response.aiter_raw())
