@@ -82,7 +82,7 @@ class GpuHost(ManagedHost):
             "EC26",
             "The rule fails on a machine beside a launch template of another; its disks are encrypted.",
         )
-        self.attach(machine, self.models, "/dev/sdf")
+        self.attach(machine, {"/dev/sdf": self.models})
         installation = self.release.install_on(
             machine.ref,
             {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aws_cdk import Acknowledgment, CfnTag, Fn, RemovalPolicy, Size, Stack, Validations
@@ -182,15 +183,17 @@ class ManagedHost(Construct):
             removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if survive else RemovalPolicy.DESTROY,
         )
 
-    def attach(self, machine: ec2.CfnInstance, volume: ec2.Volume, device: str) -> None:
-        """Attach it when the machine runs; its first boot waits for it."""
-        ec2.CfnVolumeAttachment(
-            self,
-            f"{volume.node.id}Attachment",
-            instance_id=machine.ref,
-            volume_id=volume.volume_id,
-            device=device,
-        )
+    def attach(self, machine: ec2.CfnInstance, volumes: Mapping[str, ec2.Volume]) -> None:
+        """Attach them, by device, when the machine runs; its first boot waits for them.
+
+        No attachments of their own: CloudFormation would take those away before the machine, and a volume that is mounted stays
+        "busy" (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-ec2-volumeattachment.html). So the
+        machine ends first, and unmounts.
+        """
+        machine.volumes = [
+            ec2.CfnInstance.VolumeProperty(device=device, volume_id=volume.volume_id)
+            for device, volume in volumes.items()
+        ]
 
     def _profile(self) -> iam.CfnInstanceProfile:
         return iam.CfnInstanceProfile(self, "Profile", roles=[self.role.role_name])

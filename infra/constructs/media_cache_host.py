@@ -53,6 +53,5 @@ class MediaCacheHost(ManagedHost):
         )
         machine = self.machine(spec, network=place)
         machine.private_ip_address = config.media_cache.private_ip
-        self.attach(machine, self.data, "/dev/sdf")
-        self.attach(machine, self.tls, "/dev/sdg")
+        self.attach(machine, {"/dev/sdf": self.data, "/dev/sdg": self.tls})
         return machine

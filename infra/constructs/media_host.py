@@ -76,5 +76,5 @@ class MediaHost(ManagedHost):
         )
         machine = self.machine(spec, network=interface)
         machine.add_resource_dependency(self._associated)
-        self.attach(machine, self.recordings, "/dev/sdf")
+        self.attach(machine, {"/dev/sdf": self.recordings})
         return machine

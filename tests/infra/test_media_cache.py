@@ -241,8 +241,8 @@ def test_the_volumes_are_encrypted_and_outlive_the_host(dev: Synthesized, prod: 
         assert sorted(volume["Properties"]["Size"] for volume in volumes.values()) == [1, 40]
         assert all(volume["Properties"]["Encrypted"] for volume in volumes.values())
         assert {volume["DeletionPolicy"] for volume in volumes.values()} == {policy}
-        attached = of_type(each.cache, "AWS::EC2::VolumeAttachment").values()
-        assert {attachment["VolumeId"]["Ref"] for attachment in attached} == set(volumes)
+        [host] = of_type(each.cache, "AWS::EC2::Instance").values()
+        assert {attached["VolumeId"]["Ref"] for attached in host["Volumes"]} == set(volumes)
 
 
 def test_without_the_host_everything_else_stays(dev: Synthesized, without_host: Synthesized):
@@ -250,7 +250,6 @@ def test_without_the_host_everything_else_stays(dev: Synthesized, without_host: 
     gone = Counter(each["Type"] for name, each in with_host.items() if name not in without)
     assert gone == {
         "AWS::EC2::Instance": 1,
-        "AWS::EC2::VolumeAttachment": 2,
         "AWS::IAM::InstanceProfile": 1,
         "AWS::SSM::Association": 1,
         # What changes its certificate; the functions stay.

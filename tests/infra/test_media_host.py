@@ -102,7 +102,8 @@ def test_recordings_are_on_an_encrypted_volume_that_outlives_the_machine(
         [(volume_id, volume)] = part.of_type("AWS::EC2::Volume").items()
         assert volume["Properties"]["Encrypted"] is True
         assert volume["DeletionPolicy"] == policy
-        assert only(part, "AWS::EC2::VolumeAttachment")["VolumeId"] == {"Ref": volume_id}
+        [attached] = only(part, "AWS::EC2::Instance")["Volumes"]
+        assert attached["VolumeId"] == {"Ref": volume_id}
 
 
 @pytest.mark.slow
@@ -115,7 +116,6 @@ def test_without_the_machine_everything_else_stays(prod: Synthesized, tmp_path: 
     assert gone == {
         "AWS::CloudWatch::Alarm": 1,
         "AWS::EC2::Instance": 1,
-        "AWS::EC2::VolumeAttachment": 1,
         "AWS::IAM::InstanceProfile": 1,
         "AWS::SSM::Association": 1,
     }

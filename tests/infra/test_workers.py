@@ -357,7 +357,7 @@ class TestGpuHost:
         (volume,) = with_gpu.of_type("AWS::EC2::Volume").values()
         assert volume["Properties"]["Encrypted"] is True
         assert volume["Properties"]["VolumeType"] == "gp3"
-        assert len(with_gpu.of_type("AWS::EC2::VolumeAttachment")) == 1
+        assert len(machine["Properties"]["Volumes"]) == 1
         assert "mount_volume" in text_of(machine["Properties"]["UserData"])
 
     def test_runs_one_container_by_its_digest(self, with_gpu: Part):
