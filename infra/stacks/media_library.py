@@ -31,9 +31,9 @@ FUNCTIONS: Mapping[str, FunctionSpec] = MappingProxyType(
     {
         "LibraryApi": FunctionSpec("The library's API: REST and GraphQL.", timeout_s=29, memory_mb=1_024),
         "MediaJobRoute": FunctionSpec("State machine: where a job is done.", timeout_s=30),
-        # As long and as large as Lambda has them; what does not fit goes to a host.
+        # As long as Lambda has them, and as large as a new account may have them; what does not fit goes to a host.
         "MediaJobRun": FunctionSpec(
-            "State machine: does a small job.", timeout_s=900, memory_mb=3_072, disk_mb=4_096
+            "State machine: does a small job.", timeout_s=900, memory_mb=3_008, disk_mb=4_096
         ),
         "MediaJobEnd": FunctionSpec("State machine: reports a job's end to the API.", timeout_s=30),
         "MediaJobSweep": FunctionSpec("Submits jobs that no execution was started for.", timeout_s=50),

@@ -9,6 +9,8 @@ from tests.infra.conftest import Part, Synthesized
 RULES = ("AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress")
 IN_A_RULE = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
 """EC2: `Invalid rule description. Valid descriptions are strings less than 256 characters from the following set`."""
+MOST_MEMORY_MB = 3_008
+"""Lambda in a new account: `'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to 3008`."""
 
 
 def descriptions(part: Part) -> Iterator[str]:
@@ -76,3 +78,13 @@ def test_the_largest_user_data_is_well_below_what_ec2_takes(prod: Synthesized):
     ]
     assert len(given) == 3
     assert max(map(len, given)) < 12_000
+
+
+def test_functions_are_no_larger_than_a_new_account_may_have_them(prod: Synthesized):
+    functions = [
+        function["Properties"]
+        for part in prod.parts.values()
+        for function in part.of_type("AWS::Lambda::Function").values()
+    ]
+    assert len(functions) > 15
+    assert [each["Description"] for each in functions if each.get("MemorySize", 128) > MOST_MEMORY_MB] == []
