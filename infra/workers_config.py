@@ -22,6 +22,7 @@ from livedub.errors import ConfigurationError
 StsSource = Literal["runpod", "gpu_host"]
 Brought = Literal["ssm-agent", "packages"]
 Refresh = Literal["idle", "all"]
+Kept = Literal["nothing", "subtitles", "recordings"]
 
 _ENDPOINT = re.compile(r"[a-z0-9]{6,32}")
 _CRON = re.compile(r"[0-9*/,-]+( [0-9A-Za-z*/,-]+){4}")
@@ -72,7 +73,9 @@ class WorkersConfig:
         image_brings: what `image` has already, so that hosts need not fetch it: `ssm-agent`, `packages` (those of
             setup/debian/worker.txt). An image with both starts sooner and asks no Debian mirror.
         instance_type: amd64.
-        root_gb: of the disk that goes with the machine; event logs lie on it.
+        root_gb: of the disk that goes with the machine; event logs lie on it, and what waits for its upload to the library.
+        keeps: what streams leave for the library: `recordings` are subtitles and what was sent, whole.
+        free_gb: of that disk, which what waits for its upload never takes.
         slots: streams that a host dubs at once.
         min_hosts: always there.
         max_hosts: never more.
@@ -89,6 +92,8 @@ class WorkersConfig:
     image_brings: tuple[Brought, ...] = ()
     instance_type: str = "c6i.xlarge"
     root_gb: int = 20
+    keeps: Kept = "subtitles"
+    free_gb: int = 5
     slots: int = 4
     min_hosts: int = 1
     max_hosts: int = 4
@@ -104,10 +109,12 @@ class WorkersConfig:
         check_image("workers.image", self.image)
         check_instance_type("workers.instance_type", self.instance_type)
         check_choice("workers.refresh", self.refresh, get_args(Refresh))
+        check_choice("workers.keeps", self.keeps, get_args(Kept))
         for brought in self.image_brings:
             check_choice("workers.image_brings", brought, get_args(Brought))
         for what, value, least, most in (
             ("root_gb", self.root_gb, 8, 1_000),
+            ("free_gb", self.free_gb, 1, 1_000),
             ("slots", self.slots, 1, 64),
             ("min_hosts", self.min_hosts, 0, 100),
             ("max_hosts", self.max_hosts, 1, 100),
@@ -125,6 +132,11 @@ class WorkersConfig:
             raise ConfigurationError(
                 f"workers.min_hosts {self.min_hosts} is more than max_hosts {self.max_hosts}.",
                 remedy="Raise max_hosts.",
+            )
+        if self.keeps != "nothing" and self.free_gb >= self.root_gb:
+            raise ConfigurationError(
+                f"workers.free_gb {self.free_gb} is not less than root_gb {self.root_gb}: nothing could be kept.",
+                remedy="Raise root_gb, or take keeps='nothing'.",
             )
         if self.drain_s * 1_000 <= self.delay_ms:
             raise ConfigurationError(

@@ -14,7 +14,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from infra.config import EnvironmentConfig
-from infra.constructs.acknowledged import acknowledge
+from infra.constructs.acknowledged import acknowledge, acknowledge_below
 from infra.constructs.gpu_host import GpuHost
 from infra.constructs.media_cache_names import MediaCacheNames
 from infra.constructs.python_function import FunctionSetup
@@ -28,6 +28,9 @@ from infra.stacks.network import NetworkStack
 from infra.stacks.state import StateStack
 
 _METADATA = "http://169.254.169.254"
+_LEFT = "/live/*"
+"""What hosts write in the library's bucket `in`: what streams left."""
+_SPOOL = "/var/lib/livedub/spool"
 
 
 class WorkersStack(EnvironmentStack):
@@ -100,7 +103,19 @@ class WorkersStack(EnvironmentStack):
             "AGENT_SHARED_PARAMETERS": f"{below}/sts,{below}/voice",
             "AGENT_SHARED_SECRETS": f"{self.names.namespace}/sts/secrets,{self.names.secret}",
             "WORKER_DELAY_MS": str(workers.delay_ms),
+            **self._library_settings(),
             **self.config.policy_variables(),
+        }
+
+    def _library_settings(self) -> dict[str, str]:
+        workers = self.config.workers
+        if workers.keeps == "nothing":
+            return {}
+        return {
+            "AGENT_LIBRARY_SPOOL": _SPOOL,
+            "AGENT_LIBRARY_FREE_MB": str(workers.free_gb * 1_024),
+            "AGENT_LIBRARY_RECORDS": "true" if workers.keeps == "recordings" else "false",
+            "S3_BUCKET_IN": self._state.buckets.media_in.bucket_name,
         }
 
     def _name_service(self) -> None:
@@ -177,7 +192,18 @@ class WorkersStack(EnvironmentStack):
             ),
         ):
             fleet.allow(resources, *actions)
+        if self.config.workers.keeps != "nothing":
+            self._grant_uploads()
         self._acknowledge()
+
+    def _grant_uploads(self) -> None:
+        """Let hosts write what streams left, and read none of it. Large files go in parts, which a new try takes up."""
+        bucket = self._state.buckets.media_in.bucket_arn
+        self.fleet.allow([f"{bucket}{_LEFT}"], "s3:ListMultipartUploadParts", "s3:PutObject")
+        self.fleet.allow([bucket], "s3:ListBucketMultipartUploads")
+        acknowledge_below(
+            self.fleet.role, self._state, bucket, _LEFT, "Subtitles and recordings, named by their streams."
+        )
 
     def _acknowledge(self) -> None:
         region = "<AWS::Region>" if Token.is_unresolved(self.region) else self.region

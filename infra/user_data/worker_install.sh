@@ -52,8 +52,8 @@ write_units() {
   cat >"$UNITS/livedub-agent.service.d/host.conf" <<UNIT
 [Service]
 Environment=AWS_REGION=$AWS_REGION AWS_DEFAULT_REGION=$AWS_REGION
-# So long the streams may play out, and then some.
-TimeoutStopSec=$((DRAIN_S + 60))
+# So long the streams may play out, as long again what they left may take to its upload, and then some.
+TimeoutStopSec=$((2 * DRAIN_S + 60))
 UNIT
 }
 
@@ -62,6 +62,6 @@ install_release
 write_units
 # What the agent starts with. Secrets are not in it: the agent asks for them itself, again and again.
 "$ROOT/usr/local/bin/livedub" hosts environment "$ROOT/etc/livedub/agent.env" --parameters "/$NAMESPACE/workers" \
-  --prefix AGENT_ --prefix WORKER_ --prefix LIVEDUB_ --need AGENT_WORK_QUEUE_URL --need AGENT_STREAMS_TABLE
+  --prefix AGENT_ --prefix WORKER_ --prefix LIVEDUB_ --prefix S3_ --need AGENT_WORK_QUEUE_URL --need AGENT_STREAMS_TABLE
 systemctl daemon-reload
 systemctl enable --quiet --now livedub-agent

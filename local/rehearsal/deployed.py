@@ -102,6 +102,12 @@ class DeployedEnvironment:
             return []
         return [str(event["message"]) for event in events]
 
+    def objects(self, bucket: str, prefix: str) -> dict[str, bytes]:
+        """The objects whose key begins with `prefix`, by their keys; for a few small ones."""
+        s3 = self._client("s3")
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+        return {each["Key"]: s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in listed}
+
     def _function_name(self, part: str, logical_id: str) -> str:
         stack = f"livedub-{self.name}-{part}"
         found = self._client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]

@@ -20,7 +20,7 @@ from local.steps import run_step
 _STEP_TIMEOUT_S = 60.0
 _NOT_HERE = ("AGENT_IMDS_URL", "AGENT_LIFECYCLE_GROUP", "AGENT_LIFECYCLE_HOOK", "AGENT_LIFECYCLE_LAUNCH_HOOK")
 """No metadata service says here which machine this is."""
-_PREFIXES = ("AGENT_", "WORKER_", "LIVEDUB_")
+_PREFIXES = ("AGENT_", "WORKER_", "LIVEDUB_", "S3_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,18 @@ class DeployedStack(Stack):
         return {
             **self._worker_host,
             **dict.fromkeys(_NOT_HERE, ""),
+            **self._spool_env(),
             **self.options.worker_env,
             **self.control.environment,
             "AGENT_ID": agent_id,
             "AGENT_EVENTS_DIR": str(self._events_dir),
         }
+
+    def _spool_env(self) -> dict[str, str]:
+        """Where the deployed host has its spool it has one here, on a disk that is somebody else's."""
+        if not self._worker_host.get("AGENT_LIBRARY_SPOOL"):
+            return {}
+        return {"AGENT_LIBRARY_SPOOL": str(self._run_dir / "spool"), "AGENT_LIBRARY_FREE_MB": "0"}
 
     async def _worker_settings(self) -> dict[str, str]:
         """What a worker host writes at its first boot."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from livedub.errors import LivedubError
+from livedub.library.api.api_types import AssetFilter
 from livedub.library.api.rest_client import LibraryApi
+from livedub.library.object_keys import LIVE
+from livedub.timeline.subtitles import read_timing
 from local.aws import deployment
 from local.rehearsal.catalogue_store import count_stored
 from local.rehearsal.deployed import DeployedEnvironment
 from local.rehearsal.verdict import Verdict
+
+_UPLOAD_S, _POLL_S = 30.0, 0.25
 
 
 async def look(deployed: DeployedEnvironment, verdict: Verdict, *, speech_is_kept: bool) -> None:
@@ -23,6 +29,7 @@ async def look(deployed: DeployedEnvironment, verdict: Verdict, *, speech_is_kep
         "warm-up function": _warm_up,
         **({"media cache": _stored} if speech_is_kept else {}),
         "clean-up function": _clean_up,
+        "subtitles": _subtitles,
         "library API": _library,
     }
     for name, one in looks.items():
@@ -56,8 +63,25 @@ def _clean_up(deployed: DeployedEnvironment) -> tuple[bool, str]:
     return not answer.get("problem") and answer.get("complete") is True, f"a dry run answers {answer}"
 
 
+def _subtitles(deployed: DeployedEnvironment) -> tuple[bool, str]:
+    """What the stream left on its host; the agent uploads it beside, once the worker has ended."""
+    bucket = deployed.output("state", "MediaBucketIn")
+    end_s = time.monotonic() + _UPLOAD_S
+    while not (left := deployed.objects(bucket, LIVE)) and time.monotonic() < end_s:
+        time.sleep(_POLL_S)
+    cues = {key: _cues(content.decode("utf-8", "replace")) for key, content in left.items()}
+    found = ", ".join(f"{key}: {count} cues" for key, count in cues.items())
+    return any(cues.values()), f"in the bucket {found}" if found else "nothing below live/ in the bucket"
+
+
+def _cues(text: str) -> int:
+    return sum(1 for line in text.splitlines() if read_timing(line))
+
+
 def _library(deployed: DeployedEnvironment) -> tuple[bool, str]:
     token = deployment.secret(deployed.endpoint, deployed.output("state", "LibraryApiTokenSecret"))
     with LibraryApi(deployed.output("media-library", "LibraryApiUrl"), token) as api:
         found = api.scan()
-    return True, f"a scan answers {found.model_dump()}"
+        known = [asset.key for asset in api.assets(AssetFilter(prefix=LIVE))]
+    entered = ", ".join(known) or "no stream"
+    return bool(known), f"a scan answers {found.model_dump()}; entered is {entered}"

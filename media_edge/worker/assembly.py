@@ -30,7 +30,7 @@ from media_edge.worker.gst.rtmp_ingest import RtmpIngest
 from media_edge.worker.gst.rtsp_ingest import RtspIngest
 from media_edge.worker.ingest import IngestKeeper, IngestSession
 from media_edge.worker.input_timeline import InputTimeline
-from media_edge.worker.recording import Recordings
+from media_edge.worker.recording import MIB, Recordings
 from media_edge.worker.settings import WorkerSettings
 from media_edge.worker.stream import Stream, StreamTiming
 from media_edge.worker.sts_warm_up import StsWarmUp
@@ -125,7 +125,7 @@ def assemble(
     )
     audio = AudioInput(AacDecoder)
     video = VideoDelayLine(settings.video_buffer_max_bytes)
-    recordings = Recordings(settings.recording_path)
+    recordings = Recordings(settings.recording_path, free_bytes=settings.recording_free_mb * MIB)
 
     def make_egress(track: str) -> Egress:
         endpoint = settings.output_of(track)

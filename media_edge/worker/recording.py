@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,18 +13,42 @@ from typing import IO
 from media_edge.worker.egress import DueTag, Publisher
 from media_edge.worker.flv import FILE_HEADER
 
+MIB = 1024 * 1024
+
 logger = logging.getLogger(__name__)
+
+_LOOK_BYTES = 4 * MIB
+"""Written between two looks at how much is free: other recordings write to the same disk."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class FlvFile:
-    """Tags appended to a file; a full disk costs the recording, never the stream."""
+    """Tags appended to a file; a full disk costs the recording, never the stream.
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    It ends where `free_bytes` of the disk are left, so that others find room there.
+    """
+
+    def __init__(self, path: Path, *, free_bytes: int = 0) -> None:
+        """Open it.
+
+        Raises:
+            OSError: it cannot be written, for another reason than a full disk.
+        """
         self._path = path
-        self._file: IO[bytes] | None = path.open("ab")
+        self._free_bytes = free_bytes
+        self._unlooked_bytes = 0
+        self._file: IO[bytes] | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            self._give_up(str(error))
+            return
         if self._file.tell() == 0:
             self.write(FILE_HEADER)
+        self._look()
 
     def write(self, data: bytes) -> None:
         """Append whole tags."""
@@ -31,11 +57,11 @@ class FlvFile:
         try:
             self._file.write(data)
         except OSError as error:
-            logger.error("The recording %s ends here: %s.", self._path, error)
-            file, self._file = self._file, None
-            # What could not be written is tried once more by closing, to no better end.
-            with suppress(OSError):
-                file.close()
+            self._give_up(str(error))
+            return
+        self._unlooked_bytes += len(data)
+        if self._unlooked_bytes >= _LOOK_BYTES:
+            self._look()
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
@@ -45,6 +71,19 @@ class FlvFile:
                 file.close()
             except OSError as error:
                 logger.error("The recording %s was not closed cleanly: %s.", self._path, error)
+
+    def _look(self) -> None:
+        self._unlooked_bytes = 0
+        if self._free_bytes and shutil.disk_usage(self._path.parent).free < self._free_bytes:
+            self._give_up(f"less than {self._free_bytes // MIB} MB of the disk are free")
+
+    def _give_up(self, why: str) -> None:
+        logger.error("The recording %s ends here, the stream goes on: %s.", self._path, why)
+        file, self._file = self._file, None
+        if file is not None:
+            # What could not be written is tried once more by closing, to no better end.
+            with suppress(OSError):
+                file.close()
 
 
 class RecordedPublisher:
@@ -91,19 +130,21 @@ class RecordedPublisher:
 class Recordings:
     """One file per track beside each other: `out.flv`, `out-fr.flv`; none without a path."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, free_bytes: int = 0) -> None:
         self._path = path
+        self._free_bytes = free_bytes
         self._files: dict[str, FlvFile] = {}
         # Opened at once: a folder that cannot be written is told at the start.
         if path is not None:
-            self._files[""] = FlvFile(path)
+            self._files[""] = FlvFile(path, free_bytes=free_bytes)
 
     def recorded(self, track: str, publisher: Publisher) -> Publisher:
         """`publisher`, with what it sends also written to the track's file."""
         if self._path is None:
             return publisher
         if track not in self._files:
-            self._files[track] = FlvFile(self._path.with_stem(f"{self._path.stem}-{track}"))
+            path = self._path.with_stem(f"{self._path.stem}-{track}")
+            self._files[track] = FlvFile(path, free_bytes=self._free_bytes)
         return RecordedPublisher(publisher, self._files[track])
 
     def close(self) -> None:

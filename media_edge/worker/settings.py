@@ -152,6 +152,12 @@ class WorkerSettings(StsClientSettings):
         description="FLV file that gets what is sent, tag for tag; another language's is called after it, as in "
         "`out-fr.flv`. Empty (default) records nothing.",
     )
+    recording_free_mb: int = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="MB of that disk that stay free: with less, the recording ends and the stream goes on.",
+    )
     subtitles_dir: Path | None = Field(
         default=None,
         description="Folder for live subtitles, STREAM_ID/LANGUAGE.vtt, on the output's clock; empty (default) writes "

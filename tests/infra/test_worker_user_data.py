@@ -140,6 +140,7 @@ class TestWorker:
         assert written.startswith(
             f"hosts environment {host.root}/etc/livedub/agent.env --parameters /livedub/prod/workers"
         )
+        assert {"AGENT_", "S3_"} <= set(written.replace("--prefix ", "").split())
         assert written.endswith("in eu-west-1")
         started = host.calls.index("systemctl enable --quiet --now livedub-agent")
         assert host.calls.index(f"livedub {written}") < started
@@ -154,7 +155,7 @@ class TestWorker:
         )
         assert (host.root / program.lstrip("/")).exists()
         own = (units / "livedub-agent.service.d/host.conf").read_text()
-        assert "TimeoutStopSec=180\n" in own
+        assert "TimeoutStopSec=300\n" in own
         assert "AWS_REGION=eu-west-1" in own
 
     def test_packages_of_debian_come_from_its_own_repositories(self, host: Host):

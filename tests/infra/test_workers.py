@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ def with_gpu(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Part
     config = given(
         "dev", sts_source="gpu_host", gpu_host_image="ami-0123456789abcdef3", gpu_host_container=CONTAINER
     )
+    config = replace(config, workers=replace(config.workers, keeps="recordings"))
     return workers_of(config, sources, tmp_path_factory.mktemp("gpu"))
 
 
@@ -133,6 +135,7 @@ class TestHosts:
 
 class TestSettings:
     def test_are_variables_that_the_agent_knows(self, workers: Part):
+        from livedub.library.library_settings import LibrarySettings  # noqa: PLC0415
         from livedub.settings import variables  # noqa: PLC0415
         from livedub.supervision.policy import SupervisionPolicy  # noqa: PLC0415
         from media_edge.worker.agent.settings import AgentSettings  # noqa: PLC0415
@@ -140,7 +143,7 @@ class TestSettings:
 
         known = {
             variable.name
-            for settings in (AgentSettings, WorkerSettings, SupervisionPolicy)
+            for settings in (AgentSettings, WorkerSettings, SupervisionPolicy, LibrarySettings)
             for variable in variables(settings)
         }
         told = {
@@ -152,12 +155,14 @@ class TestSettings:
         required = {
             "AGENT_WORK_QUEUE_URL",
             "AGENT_STREAMS_TABLE",
+            "AGENT_LIBRARY_SPOOL",
             "AGENT_LIFECYCLE_GROUP",
             "AGENT_LIFECYCLE_HOOK",
             "AGENT_LIFECYCLE_LAUNCH_HOOK",
             "AGENT_LOAD_NAMESPACE",
             "AGENT_SHARED_PARAMETERS",
             "AGENT_SHARED_SECRETS",
+            "S3_BUCKET_IN",
         }
         assert required <= told
 
@@ -171,7 +176,14 @@ class TestSettings:
         }
         settings = AgentSettings(**told)
         assert settings.lifecycle_group == "livedub-prod-workers"
+        assert str(settings.library_spool) == "/var/lib/livedub/spool"
+        assert (settings.library_records, settings.library_free_mb) == (False, 5 * 1_024)
         assert settings.shared_sources.parameters == ("/livedub/prod/sts", "/livedub/prod/voice")
+
+    def test_what_streams_leave_goes_to_the_bucket_of_what_comes_in(self, prod: Synthesized, workers: Part):
+        bucket = parameters(workers)["/livedub/prod/workers/S3_BUCKET_IN"]
+        part, made = prod.origin("workers", bucket)
+        assert (part, made) == ("state", {"Ref": prod.part("state").named("Media/In")[0]})
 
     def test_the_service_is_a_parameter_that_running_hosts_follow(self, workers: Part):
         told = parameters(workers)
@@ -204,6 +216,9 @@ class TestRights:
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "s3:GetObject",
+            "s3:ListBucketMultipartUploads",
+            "s3:ListMultipartUploadParts",
+            "s3:PutObject",
             "secretsmanager:GetSecretValue",
             "sqs:ChangeMessageVisibility",
             "sqs:DeleteMessage",
@@ -220,6 +235,18 @@ class TestRights:
             "livedub/prod/workers",
         ]
         assert "ssm:GetParameter" not in self.actions(workers)
+
+    def test_it_leaves_files_below_one_prefix_and_reads_none(self, prod: Synthesized, workers: Part):
+        state = prod.part("state")
+        bucket = {"Fn::GetAtt": [state.named("Media/In")[0], "Arn"]}
+        actions = self.actions(workers)
+        for action in ("s3:PutObject", "s3:ListMultipartUploadParts"):
+            (resource,) = actions[action]
+            arn, below = resource["Fn::Join"][1]
+            assert (prod.origin("workers", arn), below) == (("state", bucket), "/live/*")
+        (listed,) = actions["s3:ListBucketMultipartUploads"]
+        assert prod.origin("workers", listed) == ("state", bucket)
+        assert "live" not in json.dumps([text_of(found) for found in actions["s3:GetObject"]])
 
     def test_metrics_go_into_one_namespace(self, workers: Part):
         (statement,) = [
@@ -309,25 +336,36 @@ class TestComingAndGoing:
         assert "GroupInServiceInstances" in collection["Metrics"]
 
 
-def test_occasions_are_scheduled_and_streams_moved_where_that_is_wanted(
-    sources: Sources, tmp_path_factory: pytest.TempPathFactory
-):
-    from dataclasses import replace  # noqa: PLC0415
-
+@pytest.fixture(scope="module")
+def otherwise(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Part:
+    """With what is not as set: occasions, a refresh of all, nothing kept."""
     from infra.workers_config import Occasion  # noqa: PLC0415
 
     config = given("dev")
     occasions = (Occasion("Match", "30 18 * * SAT", 3, "Europe/Madrid"), Occasion("After", "0 23 * * SAT", 1))
-    config = replace(config, workers=replace(config.workers, occasions=occasions, refresh="all"))
-    part = workers_of(config, sources, tmp_path_factory.mktemp("occasions"))
-    actions = [found["Properties"] for found in part.of_type("AWS::AutoScaling::ScheduledAction").values()]
+    workers = replace(config.workers, occasions=occasions, refresh="all", keeps="nothing")
+    return workers_of(replace(config, workers=workers), sources, tmp_path_factory.mktemp("otherwise"))
+
+
+def test_occasions_are_scheduled_and_streams_moved_where_that_is_wanted(otherwise: Part):
+    scheduled = otherwise.of_type("AWS::AutoScaling::ScheduledAction").values()
+    actions = [found["Properties"] for found in scheduled]
     assert {(a["Recurrence"], a["MinSize"], a["TimeZone"]) for a in actions} == {
         ("30 18 * * SAT", 3, "Europe/Madrid"),
         ("0 23 * * SAT", 1, "Etc/UTC"),
     }
-    (group,) = part.of_type("AWS::AutoScaling::AutoScalingGroup").values()
+    (group,) = otherwise.of_type("AWS::AutoScaling::AutoScalingGroup").values()
     preferences = group["UpdatePolicy"]["AutoScalingInstanceRefresh"]["Preferences"]
     assert preferences["ScaleInProtectedInstances"] == "Refresh"
+
+
+def test_a_host_that_keeps_nothing_may_write_nothing(otherwise: Part):
+    assert not [name for name in parameters(otherwise) if "LIBRARY" in name or "S3_" in name]
+    assert "s3:PutObject" not in json.dumps(otherwise.statements("Fleet/Role"))
+
+
+def test_recordings_are_kept_where_that_is_wanted(with_gpu: Part):
+    assert parameters(with_gpu)["/livedub/dev/workers/AGENT_LIBRARY_RECORDS"] == "true"
 
 
 class TestGpuHost:

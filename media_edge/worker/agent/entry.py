@@ -98,7 +98,7 @@ async def _run(settings: AgentSettings, policy: SupervisionPolicy) -> None:
     beside: list[asyncio.Task[None]] = []
     try:
         _serve_metrics(metrics, settings)
-        _obey_signals(agent)
+        _obey_signals(agent, library)
         pool.start()
         if library is not None:
             library.start()
@@ -189,12 +189,14 @@ def _fleet_member(
     )
 
 
-def _obey_signals(agent: Agent) -> None:
+def _obey_signals(agent: Agent, library: LiveLibrary | None) -> None:
     loop = asyncio.get_running_loop()
 
     def asked() -> None:
         if agent.draining:
             agent.stop("stopped for the second time")
+            if library is not None:
+                library.stop()
         else:
             agent.drain("the agent is being stopped")
 

@@ -50,6 +50,13 @@ class AgentSettings(BaseSettings):
     library_records: bool = Field(
         default=False, description="Whether workers keep what they send, as FLV files, for the library."
     )
+    library_free_mb: int = Field(
+        default=1_024,
+        ge=0,
+        le=10_000_000,
+        description="MB of the disk of AGENT_LIBRARY_SPOOL that stay free: with less, a generation begins without keeping "
+        "anything, and recordings end. Streams go on.",
+    )
     poll_wait_s: int = Field(default=5, ge=0, le=20, description="Longest wait of one look into the queue.")
     call_timeout_s: float = Field(
         default=3.0,

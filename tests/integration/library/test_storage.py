@@ -95,6 +95,18 @@ def test_a_file_comes_back_as_it_went(storage: LibraryStorage, tmp_path: Path, s
     assert [path.name for path in back.parent.iterdir()] == ["back.mp4"]
 
 
+@pytest.mark.parametrize("size_bytes", [10, LARGE])
+def test_storing_takes_no_right_to_read(storage: LibraryStorage, tmp_path: Path, size_bytes: int):
+    spy = Requests(storage)
+    spy.storage.store_file(stored(tmp_path, size_bytes), storage.bucket_in, "a.mp4", resume=True)
+    assert {name for name, _ in spy.made} <= {
+        *("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"),  # s3:PutObject
+        "ListMultipartUploads",  # s3:ListBucketMultipartUploads
+        "ListParts",  # s3:ListMultipartUploadParts
+    }
+    assert storage.stat(storage.bucket_in, "a.mp4").size_bytes == size_bytes
+
+
 @pytest.mark.parametrize("key", ODD_KEYS, ids=lambda key: key[:12])
 def test_odd_keys_are_keys(storage: LibraryStorage, tmp_path: Path, key: str):
     path = stored(tmp_path, 10)

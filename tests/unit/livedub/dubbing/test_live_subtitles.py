@@ -166,3 +166,13 @@ def test_a_file_that_cannot_be_written_costs_subtitles_alone(
     subtitles.close()
     assert len(re.findall("cannot be written", caplog.text)) == 1
     assert len(blocks(tmp_path / "fr.vtt")) == 3
+
+
+def test_a_folder_that_cannot_be_made_costs_subtitles_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "spool").touch()
+    subtitles = LiveSubtitles(tmp_path / "spool" / "demo", delay_ns=DELAY_NS)
+    for number in range(3):
+        subtitles.tell(fragment(number, number * 3.0), ducked("en", "text"))
+    subtitles.close()
+    assert len(re.findall("cannot be made", caplog.text)) == 1
+    assert len(re.findall("cannot be written", caplog.text)) == 1

@@ -2,14 +2,12 @@
 
 import subprocess
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from livedub.library.library_errors import LibraryError, LibraryErrorCode, StorageUnavailableError
 from livedub.library.live_uploads import Leavings, LiveSpool, LiveUploader
-from livedub.library.object_keys import ObjectInfo
 from livedub.library.transfers import Progress
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -25,7 +23,7 @@ class Memory:
         self.uploads: list[str] = []
         self.refuse = ""
 
-    def upload_file(
+    def store_file(
         self,
         path: Path,
         bucket: str,
@@ -34,7 +32,7 @@ class Memory:
         on_progress: Progress | None = None,
         *,
         resume: bool = False,
-    ) -> ObjectInfo:
+    ) -> None:
         assert bucket == "in"
         assert resume, "what a crash left of an upload must count"
         if self.refuse and self.refuse in key:
@@ -43,7 +41,6 @@ class Memory:
         self.stored[key] = path.read_bytes()
         if on_progress is not None:
             on_progress(len(self.stored[key]), len(self.stored[key]))
-        return ObjectInfo(key, len(self.stored[key]), "etag", datetime.now(timezone.utc))
 
 
 class Register:

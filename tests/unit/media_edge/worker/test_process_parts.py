@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import generate_latest
@@ -114,6 +116,45 @@ def test_a_full_disk_costs_the_recording_alone(tmp_path: Path, caplog: pytest.Lo
         file.write(pack_audio(b"a" * 100, 0))
     file.close()
     assert sum("recording" in record.message for record in caplog.records) == 1
+
+
+def test_a_recording_leaves_others_their_share_of_the_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    free_mb = 100
+
+    def usage(_path: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=free_mb * 2**20)
+
+    monkeypatch.setattr("media_edge.worker.recording.shutil.disk_usage", usage)
+    path = tmp_path / "out.flv"
+    file = FlvFile(path, free_bytes=100 * 2**20)
+    megabyte = pack_audio(b"a" * 2**20, 0)
+    for _ in range(8):
+        file.write(megabyte)
+    assert not caplog.records
+    free_mb = 99
+    for _ in range(64):
+        file.write(megabyte)
+    written = path.stat().st_size
+    assert 8 * 2**20 < written < 20 * 2**20, "it ends soon after, not at once"
+    (record,) = caplog.records
+    assert "ends here, the stream goes on: less than 100 MB of the disk are free" in record.getMessage()
+    file.close()
+    assert path.stat().st_size == written
+
+
+def test_a_recording_that_finds_no_room_to_begin_costs_no_stream(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    file = FlvFile(tmp_path / "out.flv")
+    file.write(pack_audio(b"a", 0))
+    file.close()
+    assert "No space left on device" in caplog.text
 
 
 class Sink:

@@ -26,7 +26,11 @@ class LiveSubtitles:
     """
 
     def __init__(self, folder: Path, *, delay_ns: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            # Each language's file says it once more when it cannot be opened.
+            logger.error("The folder of subtitles %s cannot be made: %s.", folder, error)
         self._folder = folder
         self._delay_ns = delay_ns
         self._files: dict[str, _VttFile] = {}

@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from livedub.errors import LivedubError
-from livedub.library.object_keys import ObjectInfo, live_prefix
+from livedub.library.object_keys import live_prefix
 from livedub.library.transfers import Progress, files_below
 
 _LOCK = ".writer"
@@ -40,7 +41,7 @@ class Uploads(Protocol):
         """The bucket of what comes in."""
         ...
 
-    def upload_file(
+    def store_file(
         self,
         path: Path,
         bucket: str,
@@ -49,8 +50,8 @@ class Uploads(Protocol):
         on_progress: Progress | None = None,
         *,
         resume: bool = False,
-    ) -> ObjectInfo:
-        """Store a file."""
+    ) -> None:
+        """Store a file. Whoever leaves files need not be allowed to read any."""
         ...
 
 
@@ -132,6 +133,19 @@ class LiveSpool:
                 if lock_fd is not None:
                     yield Leavings(folder.parent.name, int(folder.name), folder, lock_fd)
 
+    def waiting(self) -> int:
+        """How many generations lie here, written or complete."""
+        return sum(1 for _ in self._folders())
+
+    def free_bytes(self) -> int:
+        """What is free on its disk.
+
+        Raises:
+            OSError: the folder cannot be made.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self.folder).free
+
     def _folders(self) -> Iterator[Path]:
         for folder in self.folder.glob("*/*"):
             if folder.name.isdecimal() and _STREAM_ID.fullmatch(folder.parent.name) and folder.is_dir():
@@ -168,7 +182,7 @@ class LiveUploader:
         for path in leavings.files():
             if path.stat().st_size > 0:
                 key = leavings.key_of(path)
-                self._storage.upload_file(
+                self._storage.store_file(
                     path, self._storage.bucket_in, key, on_progress=on_progress, resume=True
                 )
             path.unlink()

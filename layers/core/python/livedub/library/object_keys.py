@@ -12,6 +12,8 @@ from livedub.library.library_errors import BadKeyError
 
 MAX_KEY_BYTES = 1_024
 """S3's own limit, in UTF-8."""
+LIVE = "live/"
+"""What the keys of everything begin with that live streams leave behind."""
 _LONGEST_SUFFIX = 12
 _BREAKS_LINES = frozenset({"Cc", "Zl", "Zp"})
 """Unicode's categories of control characters, line and paragraph separators."""
@@ -91,4 +93,4 @@ def has_extension(key: str, extensions: Collection[str]) -> bool:
 
 def live_prefix(stream_id: str, generation: int) -> str:
     """Where what a stream's worker of one generation leaves behind is kept in the bucket of what comes in."""
-    return f"live/{stream_id}/{generation}/"
+    return f"{LIVE}{stream_id}/{generation}/"

@@ -135,6 +135,20 @@ class LibraryStorage(ObjectClient):
         *,
         resume: bool = False,
     ) -> ObjectInfo:
+        """`store_file`, and what the storage has then: asking takes the right to read it."""
+        self.store_file(path, bucket, key, content_type, on_progress, resume=resume)
+        return self.stat(bucket, key)
+
+    def store_file(
+        self,
+        path: Path,
+        bucket: str,
+        key: str,
+        content_type: str = "",
+        on_progress: Progress | None = None,
+        *,
+        resume: bool = False,
+    ) -> None:
         """Store a file under `key`, where it appears whole or not at all; every request carries a CRC-32.
 
         Args:
@@ -181,7 +195,6 @@ class LibraryStorage(ObjectClient):
                         send_in_parts(self._client, upload, resume=resume)
                     except EOFError as error:
                         raise _ChangedFileError(path, bucket, key) from error
-        return self.stat(bucket, key)
 
     def upload_folder(
         self, folder: Path, bucket: str, prefix: str, on_progress: Progress | None = None
