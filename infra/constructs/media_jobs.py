@@ -19,6 +19,9 @@ DEFINITION = Path(__file__).resolve().parents[1] / "statemachines" / "media_job.
 STEPS = ("MediaJobRoute", "MediaJobRun", "MediaJobEnd")
 """Functions the machine calls; substitutions have the same names, with `Arn`."""
 
+RANGES = "DubRange"
+"""Label of the Distributed Map: what it starts are executions of stateMachine:NAME/LABEL, and so are their tasks' tokens."""
+
 _HIDDEN_S = 30
 """Hosts ask for their own: LIBRARY_JOB_LEASE_S."""
 _KEPT_DAYS = 3

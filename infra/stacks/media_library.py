@@ -18,7 +18,7 @@ from infra.constructs.acknowledged import acknowledge, acknowledge_below
 from infra.constructs.control_api import ControlApi
 from infra.constructs.media_buckets import PARTS_PREFIX
 from infra.constructs.media_job_triggers import MediaJobTriggers
-from infra.constructs.media_jobs import MediaJobs, media_work_queue
+from infra.constructs.media_jobs import RANGES, MediaJobs, media_work_queue
 from infra.constructs.python_function import FunctionNetwork, FunctionSetup, FunctionSpec, PythonFunction
 from infra.constructs.python_layers import PythonLayers
 from infra.constructs.task_token_machine import executions_arn, machine_arn
@@ -188,7 +188,10 @@ class MediaLibraryStack(EnvironmentStack):
             ),
             (
                 ["states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"],
-                [self.jobs.machine.state_machine_arn],
+                [
+                    self.jobs.machine.state_machine_arn,
+                    f"{self.jobs.machine.state_machine_arn}/{RANGES}",
+                ],
             ),
             (list(_READ), [f"{self.buckets.media_in.bucket_arn}/*"]),
             ([*_READ, *_WRITE], [f"{self.buckets.media_out.bucket_arn}/*"]),

@@ -78,3 +78,20 @@ def test_functions_are_where_the_database_is_and_may_ask_it(prod: Synthesized, l
         and rule["Properties"]["ToPort"] == 5_432
     ]
     assert door["GroupId"] == {"Fn::GetAtt": [network.named("Doors/Database")[0], "GroupId"]}
+
+
+def test_hosts_may_answer_for_every_task_that_waits_for_one(library: Part):
+    [machine_id] = library.of_type("AWS::StepFunctions::StateMachine")
+    definition = json.loads(DEFINITION.read_text())
+    labels = {state["Label"] for state in definition["States"].values() if "Label" in state}
+    [policy] = library.of_type("AWS::IAM::ManagedPolicy").values()
+    [answers] = [
+        statement["Resource"]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if "states:SendTaskSuccess" in statement["Action"]
+    ]
+    # A task of a Distributed Map belongs to the labelled machine.
+    machine = {"Ref": machine_id}
+    expected = [machine, *({"Fn::Join": ["", [machine, f"/{label}"]]} for label in labels)]
+    assert len(expected) == 2
+    assert sorted(answers, key=str) == sorted(expected, key=str)
