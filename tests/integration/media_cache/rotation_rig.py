@@ -183,10 +183,10 @@ class RotationRig:
     def quiet(self) -> dict[str, str]:
         """All executions, once none runs."""
         return eventually(
-            lambda: (found := self.executions()) and "RUNNING" not in found.values() and found,
+            lambda: (found,) if "RUNNING" not in (found := self.executions()).values() else None,
             "the end of all executions",
             120,
-        )
+        )[0]
 
 
 @contextmanager

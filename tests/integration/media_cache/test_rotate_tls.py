@@ -28,6 +28,12 @@ def rig(tmp_path_factory: pytest.TempPathFactory, first: TlsMaterial) -> Iterato
         yield made
 
 
+@pytest.fixture(autouse=True)
+def undisturbed(rig: RotationRig) -> None:
+    """What a test before left running when it failed is not this one's."""
+    rig.quiet()
+
+
 def change(rig: RotationRig, new: TlsMaterial, *, key_first: bool) -> None:
     """Both stores; the second when the first has been noticed."""
     before = rig.executions()

@@ -9,10 +9,10 @@ import ssl
 from pathlib import Path
 
 from livedub.media_cache.errors import MediaCacheError
+from livedub.media_cache.handshake import shown_certificate
 
 _TIMEOUT_S = 20.0
 """Of one request: Caddy gives connections of the old configuration 10 s to end, which it does not wait for here."""
-_HANDSHAKE_TIMEOUT_S = 3.0
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 
 
@@ -69,13 +69,7 @@ def served_fingerprint(address: str) -> str:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection(
-                (host.strip("[]"), int(port)), timeout=_HANDSHAKE_TIMEOUT_S
-            ) as connection,
-            context.wrap_socket(connection) as tls,
-        ):
-            certificate = tls.getpeercert(binary_form=True) or b""
+        certificate = shown_certificate(host.strip("[]"), int(port), context)
     except (OSError, ValueError) as error:
         raise CaddyError(
             f"no TLS at {address}: {error}.", remedy="Set MEDIA_HTTPS_ADDRESS to Caddy's HOST:PORT."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Iterable
@@ -13,10 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from livedub.media_cache.caddy_admin_client import CaddyError, served_fingerprint
 from livedub.media_cache.errors import CaBundleError
+from livedub.media_cache.handshake import shown_certificate
 from livedub.media_cache.tls_bundle import parse_ca_bundle, ssl_context
 from livedub.media_cache.tls_material import TlsMaterial
 
-_HANDSHAKE_TIMEOUT_S = 3.0
 _ROUNDS = 10
 """Of a handshake in memory: TLS 1.3 takes two."""
 
@@ -53,11 +52,7 @@ class ServedTls:
         return sorted(set(found))
 
     def _connect(self, context: ssl.SSLContext) -> None:
-        with (
-            socket.create_connection((self._host, self._port), timeout=_HANDSHAKE_TIMEOUT_S) as connection,
-            context.wrap_socket(connection, server_hostname=self._host),
-        ):
-            pass
+        shown_certificate(self._host, self._port, context, self._host)
 
 
 def rehearse(material: TlsMaterial, bundle: str, host: str) -> str:
