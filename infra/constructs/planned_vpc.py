@@ -68,6 +68,13 @@ class PlannedVpc(Construct):
                 ec2.SubnetConfiguration(name=ISOLATED, subnet_type=kinds.PRIVATE_ISOLATED),
             ],
         )
+        # Free, where files by way of NAT cost by the gigabyte. Who may read what the roles say. The isolated subnets have one
+        # of their own, which leads to less.
+        self.vpc.add_gateway_endpoint(
+            "S3",
+            service=ec2.GatewayVpcEndpointAwsService.S3,
+            subnets=[ec2.SubnetSelection(subnet_type=kinds.PRIVATE_WITH_EGRESS)],
+        )
         refused = logs.LogGroup(
             self, "Refused", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
         )

@@ -126,7 +126,7 @@ def test_the_isolated_subnets_have_these_endpoints_alone(prod: Synthesized):
     for each in interfaces.values():
         assert each["PrivateDnsEnabled"] is True
         assert len(each["SubnetIds"]) == 1
-    [gateway] = [each for each in endpoints.values() if each["VpcEndpointType"] == "Gateway"]
+    [gateway] = [each for each in endpoints.values() if "isolated" in json.dumps(each.get("RouteTableIds"))]
     assert json.dumps(gateway["ServiceName"]).count("s3") == 1
     [statement] = gateway["PolicyDocument"]["Statement"]
     assert statement["Action"] == "s3:GetObject"
@@ -134,6 +134,14 @@ def test_the_isolated_subnets_have_these_endpoints_alone(prod: Synthesized):
         "cdk-hnb659fds-assets-123456789012-eu-west-1/*",
         "al2023-repos-eu-west-1-de612dc2/*",
     }
+
+
+def test_the_private_subnets_reach_s3_past_the_nat_gateway(prod: Synthesized):
+    endpoints = of_type(prod.network, "AWS::EC2::VPCEndpoint").values()
+    [gateway] = [each for each in endpoints if "private" in json.dumps(each.get("RouteTableIds"))]
+    assert gateway["VpcEndpointType"] == "Gateway"
+    tables = {each["Ref"] for each in gateway["RouteTableIds"]}
+    assert tables == {name for name in of_type(prod.network, "AWS::EC2::RouteTable") if "private" in name}
 
 
 def openings(template: dict[str, Any]) -> Counter[tuple[str, str, int]]:

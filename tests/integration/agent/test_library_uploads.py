@@ -134,3 +134,43 @@ def test_a_killed_agents_leavings_are_uploaded_by_the_next(
     eventually(lambda: keys(storage) == [f"live/{STREAM}/1/en.vtt"])
     eventually(lambda: library_api.scans)
     eventually(lambda: not left.exists())
+
+
+def test_a_host_that_is_drained_ends_when_what_streams_left_has_arrived(
+    plane: ControlPlane, start_agent: StartAgent, tmp_path: Path
+):
+    settings = {
+        "AGENT_LIBRARY_SPOOL": str(tmp_path / "spool"),
+        "AGENT_DRAIN_TIMEOUT_S": "60",
+        "S3_ENDPOINT_URL": plane.endpoint,
+    }
+    agent = start_agent("drained", **settings)
+    plane.publish()
+    agent.assigned()
+    agent.process.terminate()
+    # There are no buckets yet.
+    eventually(lambda: agent.log_text().count("stays here until the next try") >= 2)
+    assert agent.process.poll() is None
+    storage = LibraryStorage(LibrarySettings.model_validate({"endpoint_url": plane.endpoint}))
+    storage.ensure_buckets()
+    assert agent.process.wait(40) == 0
+    assert keys(storage) == [f"live/{STREAM}/1/en.vtt"]
+    assert not list((tmp_path / "spool").iterdir())
+
+
+def test_a_full_disk_costs_what_would_be_kept_and_no_stream(
+    plane: ControlPlane, start_agent: StartAgent, tmp_path: Path
+):
+    agent = start_agent(
+        "full",
+        AGENT_LIBRARY_SPOOL=str(tmp_path / "spool"),
+        AGENT_LIBRARY_FREE_MB="9999999",
+        S3_ENDPOINT_URL=plane.endpoint,
+    )
+    plane.publish()
+    (assigned,) = agent.assigned()
+    assert "subtitles_dir" not in assigned["settings"]
+    assert "Nothing of this generation is kept for the library: the disk of" in agent.log_text()
+    plane.store.update(STREAM, lambda row: desire.drain(row, 0) if row else None)
+    agent.process.terminate()
+    assert agent.process.wait(40) == 0
