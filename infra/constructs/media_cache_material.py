@@ -15,7 +15,7 @@ from infra.constructs.media_cache_names import MediaCacheNames
 
 
 class MediaCacheMaterial(Construct):
-    """`secret` holds the upload token. No certificate: the host has an authority of its own until it is given one.
+    """`secret` is the host's own, token and key. No certificate: it has an authority of its own until it is given one.
 
     MEDIA_TLS_FULLCHAIN_B64 and the consumers' TTS_MEDIA_CACHE_CA_BUNDLE are not made here: the operator writes the one and
     the host the other, and a deployment must not put back what they wrote.
@@ -66,4 +66,8 @@ class MediaCacheMaterial(Construct):
             # Where the deployment that makes it fails it goes: its name would be in the way of the next.
             removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if survive else RemovalPolicy.DESTROY,
         )
-        acknowledge(self.secret, "SMG4", "Writers must get a new token first: docs/media-cache.md, Tokens.")
+        acknowledge(
+            self.secret,
+            "SMG4",
+            "The host must accept a new token before it is used: docs/media-cache.md, Tokens.",
+        )

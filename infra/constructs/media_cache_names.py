@@ -45,5 +45,10 @@ class MediaCacheNames:
 
     @property
     def secret(self) -> str:
-        """The secret with MEDIA_TLS_PRIVKEY_B64 and MEDIA_UPLOAD_TOKEN."""
+        """The host's own secret, with MEDIA_TLS_PRIVKEY_B64 and MEDIA_UPLOAD_TOKEN."""
         return f"{self.namespace}/media/secrets"
+
+    @property
+    def voice_secret(self) -> str:
+        """The secret with the writers' TTS_MEDIA_CACHE_UPLOAD_TOKEN."""
+        return f"{self.namespace}/voice/secrets"

@@ -62,6 +62,7 @@ class MediaCacheStack(EnvironmentStack):
             survive=survive,
         )
         self.database = state.database
+        self.voice = state.voice
         self.host = MediaCacheHost(
             self,
             "Host",
@@ -119,7 +120,7 @@ class MediaCacheStack(EnvironmentStack):
                 environment={
                     "TTS_MEDIA_CACHE_BASE_URL": self.names.base_url,
                     "MEDIA_CLEANUP_DATABASE_SECRET": self.database.secret.secret_arn,
-                    "MEDIA_CLEANUP_HOST_SECRET": self.material.secret.secret_arn,
+                    "MEDIA_CLEANUP_TOKEN_SECRET": self.voice.secret.secret_arn,
                     "MEDIA_CLEANUP_BUNDLE_PREFIX": self.names.consumer_prefix,
                 },
             ),
@@ -137,12 +138,14 @@ class MediaCacheStack(EnvironmentStack):
 
     def _grant(self) -> None:
         bundles = self._parameter_arns(*self.names.consumer_parameters(_BUNDLE))
-        for role in (self.host.role, self.cleanup.own_role):
+        shared = [self.voice.secret.secret_arn, self.database.secret.secret_arn]
+        for role, secrets in (
+            # Its key is the host's: whoever only writes has no use for it.
+            (self.host.role, [self.material.secret.secret_arn, *shared]),
+            (self.cleanup.own_role, shared),
+        ):
             role.add_to_policy(
-                iam.PolicyStatement(
-                    actions=["secretsmanager:GetSecretValue"],
-                    resources=[self.material.secret.secret_arn, self.database.secret.secret_arn],
-                )
+                iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=secrets)
             )
             role.add_to_policy(iam.PolicyStatement(actions=["ssm:GetParameters"], resources=bundles))
         host = self.host.role
@@ -219,7 +222,11 @@ class MediaCacheStack(EnvironmentStack):
     def _outputs(self) -> None:
         for name, value, meaning in (
             ("MediaCacheUrl", self.names.base_url, "TTS_MEDIA_CACHE_BASE_URL of consumers."),
-            ("MediaCacheSecret", self.material.secret.secret_arn, "Holds MEDIA_UPLOAD_TOKEN."),
+            (
+                "MediaCacheSecret",
+                self.material.secret.secret_arn,
+                "The host's own: its key, and MEDIA_UPLOAD_TOKEN.",
+            ),
             ("CommandLogs", self.host.commands.log_group_name, "Of what is run on the host."),
         ):
             CfnOutput(self, name, value=value, description=meaning)

@@ -13,8 +13,10 @@ from infra.constructs.access_secrets import AccessSecrets
 from infra.constructs.catalogue_database import CatalogueDatabase
 from infra.constructs.library_secrets import LibrarySecrets
 from infra.constructs.media_buckets import MediaBuckets
+from infra.constructs.media_cache_names import MediaCacheNames
 from infra.constructs.stream_tables import StreamTables
 from infra.constructs.sts_secret import StsSecret
+from infra.constructs.voice_secret import VoiceSecret
 from infra.environment_stack import EnvironmentStack
 from infra.stacks.network import NetworkStack
 
@@ -30,6 +32,13 @@ class StateStack(EnvironmentStack):
         self.buckets = MediaBuckets(self, "Media", survive=survive)
         self.library = LibrarySecrets(self, "Library", token_length=config.token_length, survive=survive)
         self.sts = StsSecret(self, "Sts", environment=config.name, survive=survive)
+        self.voice = VoiceSecret(
+            self,
+            "Voice",
+            names=MediaCacheNames.of(config),
+            token_length=config.token_length,
+            survive=survive,
+        )
         self.database = CatalogueDatabase(
             self,
             "Catalogue",
@@ -50,5 +59,6 @@ class StateStack(EnvironmentStack):
             ("LibraryApiTokenSecret", self.library.api_token.secret_arn, "Holds the library API's token."),
             ("CatalogueSecret", self.database.secret.secret_arn, "How to reach the Postgres."),
             ("StsSecret", self.sts.secret.secret_arn, "Holds STS_API_KEY."),
+            ("VoiceSecret", self.voice.secret.secret_arn, "Holds TTS_MEDIA_CACHE_UPLOAD_TOKEN."),
         ):
             CfnOutput(self, name, value=value, description=meaning)

@@ -101,7 +101,7 @@ class WorkersStack(EnvironmentStack):
             "AGENT_LIFECYCLE_LAUNCH_HOOK": READY_HOOK,
             "AGENT_LOAD_NAMESPACE": self.fleet.namespace,
             "AGENT_SHARED_PARAMETERS": f"{below}/sts,{below}/voice",
-            "AGENT_SHARED_SECRETS": f"{self.names.namespace}/sts/secrets,{self.names.secret}",
+            "AGENT_SHARED_SECRETS": f"{self.names.namespace}/sts/secrets,{self.names.voice_secret}",
             "WORKER_DELAY_MS": str(workers.delay_ms),
             **self._library_settings(),
             **self.config.policy_variables(),
@@ -164,7 +164,6 @@ class WorkersStack(EnvironmentStack):
     def _grant(self) -> None:
         fleet, state, control_plane = self.fleet, self._state, self._control_plane
         here = f"{self.region}:{self.account}"
-        cache_secret = f"arn:{self.partition}:secretsmanager:{here}:secret:{self.names.secret}"
         for resources, actions in (
             (
                 [control_plane.work.queue.queue_arn],
@@ -186,8 +185,7 @@ class WorkersStack(EnvironmentStack):
                 ("ssm:GetParametersByPath",),
             ),
             (
-                # The name alone, for as long as there is no media cache: to be told that, not refused.
-                [state.sts.secret.secret_arn, cache_secret, f"{cache_secret}-??????"],
+                [state.sts.secret.secret_arn, state.voice.secret.secret_arn],
                 ("secretsmanager:GetSecretValue",),
             ),
         ):
@@ -209,11 +207,6 @@ class WorkersStack(EnvironmentStack):
         region = "<AWS::Region>" if Token.is_unresolved(self.region) else self.region
         account = "<AWS::AccountId>" if Token.is_unresolved(self.account) else self.account
         here = f"{region}:{account}"
-        acknowledge(
-            self.fleet.role,
-            f"IAM5[Resource::arn:<AWS::Partition>:secretsmanager:{here}:secret:{self.names.secret}-??????]",
-            "Secrets Manager appends six characters of its own to the name.",
-        )
         acknowledge(
             self.fleet.role,
             f"IAM5[Resource::arn:<AWS::Partition>:autoscaling:{here}:autoScalingGroup:*:"

@@ -28,7 +28,7 @@ verdict() {
     stale-bundle) remedy='the certificate was changed: start the consumer again with the bundle that is published now' ;;
     name-mismatch) remedy='use a name or address that the certificate is for in TTS_MEDIA_CACHE_BASE_URL, or set PRIVATE_IP and MEDIA_TLS_SAN_DNS on the host and: livedub media rotate --renew' ;;
     expired) remedy='on the host: livedub media rotate (--renew where it makes its own), and see why its timer did not' ;;
-    token-drift) remedy='give consumer and host the same token: MEDIA_UPLOAD_TOKEN in <NAMESPACE>/media/secrets and TTS_MEDIA_CACHE_UPLOAD_TOKEN, and start both again' ;;
+    token-drift) remedy="give the consumer one of the host's tokens: TTS_MEDIA_CACHE_UPLOAD_TOKEN in <NAMESPACE>/voice/secrets, and livedub media host-env on the host" ;;
     disk-full) remedy='see why MediaCacheCleanup does not run (its log, its schedule), then: livedub media cleanup' ;;
     *) remedy="see the upload service's log on the host" ;;
   esac

@@ -5,7 +5,7 @@ set -eu
 umask 077
 
 # A token that nobody chose is made once: with a new one at every start, consumers that run could not write any more.
-if [ -z "${MEDIA_UPLOAD_TOKEN:-}${MEDIA_UPLOAD_TOKENS:-}" ]; then
+if [ -z "${MEDIA_UPLOAD_TOKEN:-}${MEDIA_UPLOAD_TOKENS:-}${MEDIA_UPLOAD_TOKENS_FILE:-}" ]; then
   kept=$MEDIA_TLS_CERT_HOST_PATH/upload-token
   if [ ! -s "$kept" ]; then
     python -c 'import secrets; print(secrets.token_hex(32))' >"$kept.new"

@@ -8,15 +8,10 @@ import re
 from collections.abc import Mapping
 
 from livedub.errors import ConfigurationError
+from livedub.media_cache.writer_tokens import DEFAULT_NAME, checked_token
 
-SHORTEST_TOKEN = 16
-_LONGEST_TOKEN = 512
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""b64token of RFC 6750, section 2.1."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SCHEME = re.compile(rb"bearer +([\x21-\x7e]{1,512})", re.IGNORECASE)
-
-DEFAULT_NAME = "default"
 
 
 class UploadTokens:
@@ -53,7 +48,7 @@ def parse_tokens(token: str, named: str) -> UploadTokens:
     """
     tokens: dict[str, str] = {}
     if token:
-        tokens[DEFAULT_NAME] = _checked(token, "MEDIA_UPLOAD_TOKEN")
+        tokens[DEFAULT_NAME] = checked_token(token, "MEDIA_UPLOAD_TOKEN")
     for entry in filter(None, (part.strip() for part in named.split(","))):
         name, equals, value = entry.partition("=")
         if not equals or not _NAME.fullmatch(name):
@@ -65,19 +60,9 @@ def parse_tokens(token: str, named: str) -> UploadTokens:
             raise ConfigurationError(
                 f"MEDIA_UPLOAD_TOKENS names {name} twice.", remedy="Give every token a name of its own."
             )
-        tokens[name] = _checked(value, f"MEDIA_UPLOAD_TOKENS: {name}")
+        tokens[name] = checked_token(value, f"MEDIA_UPLOAD_TOKENS: {name}")
     if len(set(tokens.values())) < len(tokens):
         raise ConfigurationError(
             "MEDIA_UPLOAD_TOKENS gives one token two names.", remedy="Give every writer a token of its own."
         )
     return UploadTokens(tokens)
-
-
-def _checked(token: str, variable: str) -> str:
-    if not SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
-        raise ConfigurationError(
-            f"{variable} is no usable token.",
-            remedy=f"Use {SHORTEST_TOKEN} to {_LONGEST_TOKEN} characters of A-Z a-z 0-9 . _ ~ + / - "
-            "(openssl rand -hex 32).",
-        )
-    return token

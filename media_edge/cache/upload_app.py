@@ -114,7 +114,7 @@ class UploadApp:
             return await self._probe(scope, body)
         head = read_head(
             scope,
-            self._tokens,
+            self._tokens.current() if self._tokens is not None else None,
             max_body_bytes=self._settings.max_body_bytes,
             require_metadata=self._settings.require_metadata,
         )

@@ -66,7 +66,7 @@ def run_upload_service() -> None:
                 "serving %s on %s for %s; swept %d orphans; catalogue %s",
                 settings.data_dir,
                 settings.socket,
-                "anybody" if tokens is None else ", ".join(tokens.names),
+                "anybody" if tokens is None else ", ".join(tokens.current().names),
                 store.swept,
                 "off" if catalogue is None else "on",
             )

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from livedub.media_cache.wire import MAX_OBJECT_BYTES
 from livedub.settings import explain
-from media_edge.cache.tokens import UploadTokens, parse_tokens
+from media_edge.cache.token_source import TokenSource
 
 _LONGEST_SOCKET_PATH = 107
 """unix(7): sun_path has 108 bytes, the last one is zero."""
@@ -23,6 +23,7 @@ class _TokenVariables(BaseSettings):
 
     upload_token: str = ""
     upload_tokens: str = ""
+    upload_tokens_file: Path | None = None
     auth_disabled: bool = False
 
 
@@ -40,6 +41,11 @@ class UploadSettings(BaseSettings):
         default=SecretStr(""),
         description="Further tokens, name=token,name=token: give every writer one of its own and rotate them one by "
         "one.",
+    )
+    upload_tokens_file: Path | None = Field(
+        default=None,
+        description="File with further ones, a line name=token each: what it holds is good as soon as another file is in "
+        "its place.",
     )
     auth_disabled: bool = Field(
         default=False, description="Let anybody write, without a token. For a host that nobody else reaches."
@@ -126,7 +132,11 @@ class UploadSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        given = bool(self.upload_token.get_secret_value() or self.upload_tokens.get_secret_value())
+        given = bool(
+            self.upload_token.get_secret_value()
+            or self.upload_tokens.get_secret_value()
+            or self.upload_tokens_file
+        )
         if not given and not self.auth_disabled:
             raise ValueError(
                 "MEDIA_UPLOAD_TOKEN is missing (openssl rand -hex 32 makes one; MEDIA_AUTH_DISABLED=true lets anybody "
@@ -138,15 +148,19 @@ class UploadSettings(BaseSettings):
             raise ValueError(f"MEDIA_SOCKET is longer than {_LONGEST_SOCKET_PATH} bytes")
         return self
 
-    def tokens(self) -> UploadTokens | None:
+    def tokens(self) -> TokenSource | None:
         """The tokens that may write; None where anybody may.
 
         Raises:
-            ConfigurationError: a token or name is malformed.
+            ConfigurationError: a token or name is malformed, or the file cannot be read.
         """
         if self.auth_disabled:
             return None
-        return parse_tokens(self.upload_token.get_secret_value(), self.upload_tokens.get_secret_value())
+        return TokenSource(
+            self.upload_token.get_secret_value(),
+            self.upload_tokens.get_secret_value(),
+            self.upload_tokens_file,
+        )
 
     @classmethod
     def _token_of_need(cls, token: str) -> dict[str, Any]:
@@ -155,7 +169,7 @@ class UploadSettings(BaseSettings):
         asked = _TokenVariables()
         return (
             {}
-            if asked.upload_token or asked.upload_tokens or asked.auth_disabled
+            if asked.upload_token or asked.upload_tokens or asked.upload_tokens_file or asked.auth_disabled
             else {"upload_token": token}
         )
 

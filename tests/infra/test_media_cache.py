@@ -398,7 +398,7 @@ BUNDLES = {
     "parameter/livedub/prod/voice/TTS_MEDIA_CACHE_CA_BUNDLE",
     "parameter/livedub/prod/api/TTS_MEDIA_CACHE_CA_BUNDLE",
 }
-SECRETS_READ = {"<MaterialSecret>", "<CatalogueInstanceSecretAttachment>"}
+SECRETS_READ = {"<VoiceSecret>", "<CatalogueInstanceSecretAttachment>"}
 ASSETS = "cdk-hnb659fds-assets-123456789012-eu-west-1/DIGEST"
 
 
@@ -418,7 +418,7 @@ def test_the_host_may_do_what_it_does_and_no_more(prod: Synthesized):
                 "MEDIA_TLS_SAN_DNS",
             )
         },
-        **{name: {"secretsmanager:GetSecretValue"} for name in SECRETS_READ},
+        **{name: {"secretsmanager:GetSecretValue"} for name in {*SECRETS_READ, "<MaterialSecret>"}},
         "<HostCommands>": {"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"},
         f"{ASSETS}.zip": {"s3:GetObject"},
         f"{ASSETS}.sh": {"s3:GetObject"},
@@ -467,7 +467,8 @@ def test_the_clean_up_runs_hourly_inside_and_knows_names_of_secrets_only(prod: S
     assert environment["MEDIA_CLEANUP_BUNDLE_PREFIX"] == "/livedub/prod"
     part, database = prod.whole.origin("media-cache", environment["MEDIA_CLEANUP_DATABASE_SECRET"])
     assert (part, set(database)) == ("state", {"Ref"})
-    assert set(environment["MEDIA_CLEANUP_HOST_SECRET"]) == {"Ref"}
+    part, token = prod.whole.origin("media-cache", environment["MEDIA_CLEANUP_TOKEN_SECRET"])
+    assert (part, token) == ("state", {"Ref": prod.whole.part("state").named("Voice/Secret")[0]})
     [rule] = [
         each for name, each in of_type(prod.cache, "AWS::Events::Rule").items() if name.startswith("Hourly")
     ]

@@ -45,7 +45,7 @@ def test_short_lived_tables_forget(state: Part, table: str, key: str):
 def test_streams_and_secrets_of_prod_survive_their_stack(local: Synthesized, prod: Synthesized):
     for environment, policy in ((prod, "Retain"), (local, "Delete")):
         kept = [resource for kind in KEPT for resource in environment.part("state").of_type(kind).values()]
-        assert len(kept) == 9
+        assert len(kept) == 10
         streams = environment.part("state").named("Tables/Streams")[1]
         # One with a name of ours goes with a first deployment that failed.
         named = {policy if "Name" not in each["Properties"] else f"{policy}ExceptOnCreate" for each in kept}
@@ -223,4 +223,5 @@ def test_outputs_have_their_fixed_names_and_hold_no_secret(control: Part, state:
         "MediaBucketOut": {"Ref": state.named("Media/Out")[0]},
         "LibraryApiTokenSecret": {"Ref": state.named("Library/ApiToken")[0]},
         "StsSecret": {"Ref": state.named("Sts/Secret")[0]},
+        "VoiceSecret": {"Ref": state.named("Voice/Secret")[0]},
     }

@@ -54,19 +54,7 @@ def test_what_has_a_name_of_ours_goes_with_the_deployment_that_failed_to_make_it
             isinstance(resource["Properties"].get(key), str) for key in ("Name", "BucketName", "TableName")
         )
     ]
-    assert [resource["DeletionPolicy"] for resource in named] == ["RetainExceptOnCreate"] * 2
-
-
-def test_hosts_are_told_that_there_is_no_media_cache_yet_and_not_refused(prod: Synthesized):
-    # Secrets Manager judges a name that nobody has by the ARN without the six characters that it appends.
-    allowed = [
-        str(resource)
-        for statement in prod.part("workers").statements("Fleet/Role")
-        if statement["Action"] == "secretsmanager:GetSecretValue"
-        for resource in statement["Resource"]
-    ]
-    assert any("livedub/prod/media/secrets-??????" in resource for resource in allowed)
-    assert any(":secret:livedub/prod/media/secrets'" in resource for resource in allowed)
+    assert [resource["DeletionPolicy"] for resource in named] == ["RetainExceptOnCreate"] * 3
 
 
 def test_the_largest_user_data_is_well_below_what_ec2_takes(prod: Synthesized):

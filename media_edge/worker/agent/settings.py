@@ -119,7 +119,7 @@ class AgentSettings(BaseSettings):
     shared_secrets: str = Field(
         default="",
         description="Secrets of Secrets Manager, separated by commas, JSON objects with further ones: STS_API_KEY, "
-        "MEDIA_UPLOAD_TOKEN.",
+        "TTS_MEDIA_CACHE_UPLOAD_TOKEN.",
     )
     shared_poll_s: float = Field(default=30.0, ge=0.1, le=3_600, description="How often those are looked at.")
     metrics_host: str = Field(default="127.0.0.1", description="Address of the Prometheus endpoint.")

@@ -18,7 +18,7 @@ StartAgent = Callable[..., AgentProcess]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 VOICE, STS = "/livedub/test/voice", "/livedub/test/sts"
-SECRET = "livedub/test/media/secrets"  # noqa: S105 - its name
+SECRET = "livedub/test/voice/secrets"  # noqa: S105 - its name
 
 
 class Metadata:
@@ -91,7 +91,9 @@ def share(plane: ControlPlane, sts_url: str, bundle: str) -> None:
     ssm, secrets = plane.client("ssm"), plane.client("secretsmanager")
     for name, value in ((f"{STS}/STS_SERVICE_URL", sts_url), (f"{VOICE}/TTS_MEDIA_CACHE_CA_BUNDLE", bundle)):
         ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
-    held = json.dumps({"MEDIA_UPLOAD_TOKEN": "upload-token", "MEDIA_TLS_PRIVKEY_B64": "private"})
+    held = json.dumps(
+        {"TTS_MEDIA_CACHE_UPLOAD_TOKEN": "upload-token", "MEDIA_UPLOAD_TOKEN_OTHER": "the-next"}
+    )
     if not secrets.list_secrets()["SecretList"]:
         secrets.create_secret(Name=SECRET, SecretString=held)
 

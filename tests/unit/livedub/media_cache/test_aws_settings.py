@@ -26,6 +26,7 @@ RDS = {
 }
 URL = "postgresql://livedub:p%40ss%2Fw%3Ard@db.internal:5433/cache?sslmode=require"
 TOKEN = "t" * 64
+VOICE = "v" * 64
 
 
 @pytest.fixture(autouse=True)
@@ -81,10 +82,10 @@ def test_a_secret_of_another_kind_is_named_without_its_value(value: object, word
 def function(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment that the stack gives the function."""
     secret("rds", RDS)
-    secret("host", {"MEDIA_UPLOAD_TOKEN": TOKEN, "MEDIA_TLS_PRIVKEY_B64": ""})
+    secret("writers", {"TTS_MEDIA_CACHE_UPLOAD_TOKEN": TOKEN})
     monkeypatch.setenv("TTS_MEDIA_CACHE_BASE_URL", "https://10.0.1.30:8443")
     monkeypatch.setenv("MEDIA_CLEANUP_DATABASE_SECRET", "rds")
-    monkeypatch.setenv("MEDIA_CLEANUP_HOST_SECRET", "host")
+    monkeypatch.setenv("MEDIA_CLEANUP_TOKEN_SECRET", "writers")
     monkeypatch.setenv("MEDIA_CLEANUP_BUNDLE_PREFIX", "/livedub/dev")
 
 
@@ -109,15 +110,19 @@ def test_a_host_that_has_published_nothing_yet_is_said():
 
 
 @pytest.mark.usefixtures("function")
-def test_a_host_secret_without_a_token_is_said(monkeypatch: pytest.MonkeyPatch):
-    secret("empty", {"MEDIA_UPLOAD_TOKEN": ""})
-    monkeypatch.setenv("MEDIA_CLEANUP_HOST_SECRET", "empty")
-    with pytest.raises(ConfigurationError, match="Secret empty has no MEDIA_UPLOAD_TOKEN"):
+def test_a_secret_without_a_token_is_said(monkeypatch: pytest.MonkeyPatch):
+    secret("empty", {"TTS_MEDIA_CACHE_UPLOAD_TOKEN": ""})
+    monkeypatch.setenv("MEDIA_CLEANUP_TOKEN_SECRET", "empty")
+    with pytest.raises(ConfigurationError, match="Secret empty has no TTS_MEDIA_CACHE_UPLOAD_TOKEN"):
         load_cleanup_settings()
 
 
 def test_a_host_writes_what_its_services_read(tmp_path: Path):
-    secret("livedub/dev/media/secrets", {"MEDIA_UPLOAD_TOKEN": TOKEN})
+    secret("livedub/dev/media/secrets", {"MEDIA_UPLOAD_TOKEN": TOKEN, "MEDIA_TLS_PRIVKEY_B64": ""})
+    secret(
+        "livedub/dev/voice/secrets",
+        {"TTS_MEDIA_CACHE_UPLOAD_TOKEN": VOICE, "MEDIA_UPLOAD_TOKEN_OTHER": f"{VOICE}x"},
+    )
     secret("rds", RDS)
     environment = {
         "MEDIA_SETTINGS_SOURCE": "aws",
@@ -129,14 +134,17 @@ def test_a_host_writes_what_its_services_read(tmp_path: Path):
     done = CliRunner().invoke(app, arguments, env=environment)
     assert done.exit_code == 0, done.output
     assert done.output == ""
-    upload, cleanup = tmp_path / "media-upload.env", tmp_path / "media-cleanup.env"
-    assert upload.read_text() == f'MEDIA_UPLOAD_TOKEN="{TOKEN}"\nDATABASE_URL="{URL}"\n'
+    upload, cleanup, tokens = (
+        tmp_path / name for name in ("media-upload.env", "media-cleanup.env", "media-upload.tokens")
+    )
+    assert upload.read_text() == f'MEDIA_UPLOAD_TOKENS_FILE="{tokens}"\nDATABASE_URL="{URL}"\n'
+    assert tokens.read_text() == f"default={TOKEN}\nvoice={VOICE}\nvoice-other={VOICE}x\n"
     assert cleanup.read_text() == (
         f'DATABASE_URL="{URL}"\n'
         'TTS_MEDIA_CACHE_BASE_URL="https://10.0.1.30:9443"\n'
         f'TTS_MEDIA_CACHE_UPLOAD_TOKEN="{TOKEN}"\n'
     )
-    assert {path.stat().st_mode & 0o777 for path in (upload, cleanup)} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (upload, cleanup, tokens)} == {0o600}
 
 
 @pytest.mark.parametrize(

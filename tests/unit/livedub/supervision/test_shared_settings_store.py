@@ -13,7 +13,7 @@ from livedub.supervision.shared_settings_store import SharedSettingsStore, Share
 from livedub.supervision.store_errors import StoreUnavailableError
 
 SOURCES = SharedSources(
-    ("/livedub/dev/sts", "/livedub/dev/voice"), ("livedub/dev/sts/secrets", "livedub/dev/media/secrets")
+    ("/livedub/dev/sts", "/livedub/dev/voice"), ("livedub/dev/sts/secrets", "livedub/dev/voice/secrets")
 )
 
 
@@ -46,8 +46,8 @@ def test_variables_come_from_both_stores_and_nothing_else_does(ssm: Any, secrets
         "/livedub/dev/media/STS_API_KEY": "of another path",
     }.items():
         ssm.put_parameter(Name=name, Value=value, Type="String")
-    held = {"MEDIA_UPLOAD_TOKEN": "t", "MEDIA_TLS_PRIVKEY_B64": "a private key", "STS_API_KEY": ""}
-    secrets.create_secret(Name="livedub/dev/media/secrets", SecretString=json.dumps(held))
+    held = {"TTS_MEDIA_CACHE_UPLOAD_TOKEN": "t", "MEDIA_TLS_PRIVKEY_B64": "a private key", "STS_API_KEY": ""}
+    secrets.create_secret(Name="livedub/dev/voice/secrets", SecretString=json.dumps(held))
     assert SharedSettingsStore(ssm, secrets).read(SOURCES) == {
         "STS_SERVICE_URL": "runpod://abc",
         "TTS_MEDIA_CACHE_CA_BUNDLE": "YnVuZGxl",

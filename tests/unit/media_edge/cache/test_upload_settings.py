@@ -12,7 +12,13 @@ MADE = "made-made-made-made"
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch):
-    for name in ("MEDIA_UPLOAD_TOKEN", "MEDIA_UPLOAD_TOKENS", "MEDIA_AUTH_DISABLED", "DATABASE_URL"):
+    for name in (
+        "MEDIA_UPLOAD_TOKEN",
+        "MEDIA_UPLOAD_TOKENS",
+        "MEDIA_UPLOAD_TOKENS_FILE",
+        "MEDIA_AUTH_DISABLED",
+        "DATABASE_URL",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -35,7 +41,7 @@ def test_a_token_is_made_only_where_none_is_set(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MEDIA_UPLOAD_TOKENS", f"worker={TOKEN}")
     tokens = UploadSettings.load(make_token=MADE).tokens()
     assert tokens
-    assert tokens.names == ("worker",)
+    assert tokens.current().names == ("worker",)
 
 
 def test_the_database_is_named_as_everywhere(monkeypatch: pytest.MonkeyPatch):

@@ -22,9 +22,10 @@ def host_env(
     ],
     port: Annotated[int, typer.Option(min=1, max=65_535, envvar="MEDIA_PORT", help="HTTPS port.")] = 8443,
 ) -> None:
-    """Write media-upload.env and media-cleanup.env from Secrets Manager and SSM, with MEDIA_SETTINGS_SOURCE=aws.
+    """Write media-upload.env, media-upload.tokens and media-cleanup.env, with MEDIA_SETTINGS_SOURCE=aws.
 
-    Run it again and restart livedub-media-upload where a secret has changed. PRIVATE_IP says where the host serves.
+    What they hold comes from Secrets Manager and SSM: run it again where that has changed. Tokens are good at once; for
+    the rest restart livedub-media-upload. PRIVATE_IP says where the host serves.
     """
     from livedub.database.database_secret import database_url  # noqa: PLC0415
     from livedub.errors import ConfigurationError  # noqa: PLC0415 - heavy
@@ -32,6 +33,7 @@ def host_env(
         CLEANUP_NAMES,
         UPLOAD_NAMES,
         write_environment,
+        write_tokens,
     )
     from livedub.media_cache.media_tls_settings import MediaTlsSettings, SettingsSource  # noqa: PLC0415
     from livedub.media_cache.parameter_store import ParameterStore  # noqa: PLC0415
@@ -43,7 +45,8 @@ def host_env(
             "host-env has nothing to fetch.",
             remedy="Set MEDIA_SETTINGS_SOURCE=aws, NAMESPACE and PRIVATE_IP.",
         )
-    variables = ParameterStore.connect().media_variables(settings.namespace)
+    store = ParameterStore.connect()
+    variables = store.media_variables(settings.namespace)
     token = variables.get("MEDIA_UPLOAD_TOKEN", "")
     if not token:
         raise ConfigurationError(
@@ -53,5 +56,8 @@ def host_env(
     variables["DATABASE_URL"] = database_url(SecretStore.connect(), database_secret)
     variables["TTS_MEDIA_CACHE_BASE_URL"] = f"https://{settings.ips[0]}:{port}"
     variables["TTS_MEDIA_CACHE_UPLOAD_TOKEN"] = token
+    accepted = folder.absolute() / "media-upload.tokens"
+    variables["MEDIA_UPLOAD_TOKENS_FILE"] = str(accepted)
+    write_tokens(accepted, store.writers_tokens(settings.namespace))
     write_environment(folder / "media-upload.env", variables, UPLOAD_NAMES)
     write_environment(folder / "media-cleanup.env", variables, CLEANUP_NAMES)

@@ -11,7 +11,7 @@ from livedub.media_cache.consumer_settings import MediaCacheSettings
 from livedub.media_cache.parameter_store import ParameterStore
 from livedub.supervision.secret_store import SecretStore
 
-_TOKEN = "MEDIA_UPLOAD_TOKEN"  # noqa: S105 - its name
+_TOKEN = "TTS_MEDIA_CACHE_UPLOAD_TOKEN"  # noqa: S105 - its name
 
 
 def from_aws(
@@ -26,11 +26,12 @@ def from_aws(
     if cleanup.database_secret:
         url = SecretStr(database_url(SecretStore.connect(), cleanup.database_secret))
         cleanup = cleanup.model_copy(update={"database_url": url})
-    if cleanup.host_secret:
-        token = secret_object(SecretStore.connect(), cleanup.host_secret).get(_TOKEN)
+    if cleanup.token_secret:
+        token = secret_object(SecretStore.connect(), cleanup.token_secret).get(_TOKEN)
         if not isinstance(token, str) or not token:
             raise ConfigurationError(
-                f"Secret {cleanup.host_secret} has no {_TOKEN}.", remedy="Put the host's token into it."
+                f"Secret {cleanup.token_secret} has no {_TOKEN}.",
+                remedy="Put one of the host's tokens into it.",
             )
         cache = cache.model_copy(update={"upload_token": SecretStr(token)})
     if cleanup.bundle_prefix:

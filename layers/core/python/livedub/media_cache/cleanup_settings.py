@@ -22,10 +22,9 @@ class MediaCleanupSettings(BaseSettings):
         default="",
         description="Secret of Secrets Manager with the catalogue's address as RDS writes it; wins over DATABASE_URL.",
     )
-    host_secret: str = Field(
+    token_secret: str = Field(
         default="",
-        description="Secret of Secrets Manager with the host's MEDIA_UPLOAD_TOKEN; wins over "
-        "TTS_MEDIA_CACHE_UPLOAD_TOKEN.",
+        description="Secret of Secrets Manager with TTS_MEDIA_CACHE_UPLOAD_TOKEN; wins over the variable.",
     )
     bundle_prefix: str = Field(
         default="",

@@ -39,8 +39,8 @@ _REMEDIES = {
     Fault.NAME_MISMATCH: "use a name or address that the certificate is for in TTS_MEDIA_CACHE_BASE_URL, or set "
     "PRIVATE_IP and MEDIA_TLS_SAN_DNS on the host and `livedub media rotate --renew`",
     Fault.EXPIRED: "on the host: livedub media rotate (--renew where it makes its own), and see why its timer did not",
-    Fault.TOKEN_DRIFT: "give consumer and host the same token: MEDIA_UPLOAD_TOKEN in <NAMESPACE>/media/secrets and "
-    "TTS_MEDIA_CACHE_UPLOAD_TOKEN, and start both again",
+    Fault.TOKEN_DRIFT: "give the consumer one of the host's tokens: TTS_MEDIA_CACHE_UPLOAD_TOKEN in "
+    "<NAMESPACE>/voice/secrets, and livedub media host-env on the host",
     Fault.DISK_FULL: "see why MediaCacheCleanup does not run (its log, its schedule), then `livedub media cleanup`",
     Fault.NOT_READY: "see the upload service's log on the host",
 }

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from livedub.errors import ConfigurationError
+from livedub.media_cache.writer_tokens import HOSTS_TOKEN, accepted_tokens
 from livedub.supervision.aws_client import aws_client, aws_errors, error_code
 
 PARAMETERS = ("MEDIA_TLS_FULLCHAIN_B64", "MEDIA_DATA_DIR", "MEDIA_TLS_CERT_HOST_PATH", "MEDIA_TLS_SAN_DNS")
-SECRETS = ("MEDIA_TLS_PRIVKEY_B64", "MEDIA_UPLOAD_TOKEN")
+SECRETS = ("MEDIA_TLS_PRIVKEY_B64", HOSTS_TOKEN)
 CONSUMERS = ("voice", "api")
 BUNDLE = "TTS_MEDIA_CACHE_CA_BUNDLE"
 
@@ -34,7 +35,17 @@ class ParameterStore:
             StoreUnavailableError: AWS did not answer, or refuses.
             ConfigurationError: the secret is no JSON object of strings.
         """
-        return {**self._parameters(namespace), **self._secrets(f"{namespace}/media/secrets")}
+        held = self._secret(f"{namespace}/media/secrets")
+        return {**self._parameters(namespace), **{name: held[name] for name in SECRETS if name in held}}
+
+    def writers_tokens(self, namespace: str) -> dict[str, str]:
+        """What the host accepts of its writers, and of its own clean-up: tokens by name.
+
+        Raises:
+            StoreUnavailableError: AWS did not answer, or refuses.
+            ConfigurationError: a secret is no JSON object, or a token cannot be used.
+        """
+        return accepted_tokens(self._secret(f"{namespace}/{part}/secrets") for part in ("media", "voice"))
 
     def bundles(self, prefix: str) -> dict[str, str]:
         """The consumers' bundles as they stand, by parameter name; absent ones are empty.
@@ -78,7 +89,8 @@ class ParameterStore:
         found = {names[item["Name"]]: str(item["Value"]) for item in answer["Parameters"]}
         return {name: value for name, value in found.items() if value.strip()}
 
-    def _secrets(self, secret_id: str) -> dict[str, str]:
+    def _secret(self, secret_id: str) -> dict[str, str]:
+        """The members that are text and not empty; none where there is no such secret."""
         with aws_errors(f"Reading secret {secret_id}"):
             try:
                 answer = self._secrets_manager.get_secret_value(SecretId=secret_id)
@@ -94,13 +106,11 @@ class ParameterStore:
             # Without the cause: its text quotes the secret.
             raise ConfigurationError(
                 f"Secret {secret_id} is no JSON object.",
-                remedy=f"Put in an object with {' and '.join(SECRETS)}.",
+                remedy=f'Put in an object of strings, such as {{"{HOSTS_TOKEN}": "..."}}.',
             )
         values: dict[Any, Any] = held  # pyright: ignore[reportUnknownVariableType]
         return {
-            name: str(values[name])
-            for name in SECRETS
-            if isinstance(values.get(name), str) and values[name].strip()
+            str(name): value for name, value in values.items() if isinstance(value, str) and value.strip()
         }
 
 

@@ -10,14 +10,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, cast
 
 from livedub.errors import ConfigurationError
 from livedub.supervision.aws_client import aws_client, aws_errors, error_code
-
-RENAMED = MappingProxyType({"MEDIA_UPLOAD_TOKEN": "TTS_MEDIA_CACHE_UPLOAD_TOKEN"})
-"""What the owner of a secret calls otherwise than those who use it."""
 
 _PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 _SECRET = re.compile(r"[A-Za-z0-9/_+=.@:-]+")
@@ -88,8 +84,8 @@ class SharedSettingsStore:
             found.update(self._parameters(path))
         for secret in sources.secrets:
             found.update(self._secret(secret))
-        named = {RENAMED.get(name, name): value.strip() for name, value in found.items()}
-        return {name: value for name, value in named.items() if value and name.startswith(sources.prefixes)}
+        wanted = {name: value.strip() for name, value in found.items() if name.startswith(sources.prefixes)}
+        return {name: value for name, value in wanted.items() if value}
 
     def _parameters(self, path: str) -> dict[str, str]:
         found: dict[str, str] = {}
