@@ -9,8 +9,14 @@ from tests.integration.agent.control_plane import AgentProcess, ControlPlane
 
 
 @pytest.fixture
-def plane() -> Generator[ControlPlane]:
-    server = ControlPlane(heartbeat_s=5)
+def heartbeat_s(request: pytest.FixtureRequest) -> int:
+    """Longer than a loaded machine keeps anybody waiting; a test that waits for its end gives a shorter one."""
+    return getattr(request, "param", 20)
+
+
+@pytest.fixture
+def plane(heartbeat_s: int) -> Generator[ControlPlane]:
+    server = ControlPlane(heartbeat_s=heartbeat_s)
     yield server
     server.close()
 
@@ -26,3 +32,5 @@ def start_agent(plane: ControlPlane, tmp_path: Path) -> Generator[Callable[..., 
     yield start
     for agent in started:
         agent.close()
+        # Shown where the test failed.
+        print(agent.name, agent.notes(), agent.log_text(), sep="\n")  # noqa: T201

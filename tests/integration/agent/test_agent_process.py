@@ -30,7 +30,11 @@ StartAgent = Callable[..., AgentProcess]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+ends_soon = pytest.mark.parametrize("heartbeat_s", [8], indirect=True, ids=[""])
+"""The end of a heartbeat is waited for."""
 
+
+@ends_soon
 def test_a_stream_is_claimed_run_steered_drained_and_reported(plane: ControlPlane, start_agent: StartAgent):
     agent = start_agent()
     execution = plane.publish()
@@ -80,6 +84,7 @@ def test_a_worker_that_is_killed_is_reported_at_once(plane: ControlPlane, start_
     assert second["settings"]["output_url"] != assigned["settings"]["output_url"]
 
 
+@ends_soon
 def test_a_worker_that_stands_still_is_ended_and_reported(plane: ControlPlane, start_agent: StartAgent):
     agent = start_agent()
     execution = plane.publish()
@@ -91,6 +96,7 @@ def test_a_worker_that_stands_still_is_ended_and_reported(plane: ControlPlane, s
     assert answer.get("report", {}).get("outcome") == "crashed" or "Timeout" in str(answer.get("error"))
 
 
+@ends_soon
 def test_the_workers_of_a_killed_agent_die_and_another_agent_goes_on(
     plane: ControlPlane, start_agent: StartAgent
 ):
@@ -100,7 +106,7 @@ def test_the_workers_of_a_killed_agent_die_and_another_agent_goes_on(
     eventually(lambda: plane.row().timeline)
     timeline = plane.row().timeline
     first.process.kill()
-    eventually(lambda: not is_alive(assigned["pid"]), 5.0)
+    eventually(lambda: not is_alive(assigned["pid"]))
     answer = eventually(lambda: plane.report(execution))
     assert "Timeout" in str(answer["error"])
     second = start_agent("second")
@@ -137,7 +143,7 @@ def test_a_fenced_agent_kills_its_worker_and_has_it_kicked(plane: ControlPlane, 
                 replace(row, lease=replace(row.lease, generation=2, agent_id="other")) if row else None
             ),
         )
-        eventually(lambda: not is_alive(assigned["pid"]), 5.0)
+        eventually(lambda: not is_alive(assigned["pid"]))
         assert kicked.wait(BOUND_S)
         assert "live/stadium/out" in bodies[0]
         assert "fenced" in agent.log_text()
@@ -160,6 +166,7 @@ def test_sigterm_hands_streams_on_and_ends_the_agent(plane: ControlPlane, start_
     eventually(lambda: plane.queued() == (1, 0))
 
 
+@ends_soon
 def test_an_endpoint_that_is_cut_ends_the_worker_in_time(plane: ControlPlane, start_agent: StartAgent):
     valve = Valve(plane.port)
     try:
