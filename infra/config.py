@@ -175,7 +175,11 @@ def _environments() -> tuple[EnvironmentConfig, ...]:
             ),
             # The local AWS starts no machine; of an image it wants the name alone.
             # No machine of the local AWS runs anything: what would be fetched for it is there already.
-            media=MediaConfig(image="ami-00000000000000000", image_brings=("mediamtx", "ssm-agent")),
+            media=MediaConfig(
+                image="ami-00000000000000000",
+                image_brings=("mediamtx", "ssm-agent"),
+                recordings_snapshots=0,
+            ),
             workers=WorkersConfig(image="ami-00000000000000000", image_brings=("ssm-agent", "packages")),
             # That of the emulator.
             sts=StsConfig(runpod_endpoint_id="rehearsal"),
@@ -190,6 +194,7 @@ def _environments() -> tuple[EnvironmentConfig, ...]:
             log_retention=RetentionDays.ONE_WEEK,
             log_level="DEBUG",
             stateful_resources_survive=False,
+            media=MediaConfig(recordings_snapshots=0),
         ),
         EnvironmentConfig(name="staging"),
         EnvironmentConfig(

@@ -20,6 +20,8 @@ _Counted = Iterator[tuple[str, float, str]]
 
 _DETAILED_METRICS = 7
 """That detailed monitoring of an instance adds."""
+_EMPTY_SHARE = 0.02
+"""Of a volume that nothing is stored on: inode tables and journal of ext4, which its snapshots hold."""
 _MINUTES = {"minute": 1, "minutes": 1, "hour": 60, "hours": 60, "day": 1_440, "days": 1_440}
 _MINUTES_PER_MONTH = HOURS_PER_MONTH * 60
 
@@ -182,6 +184,16 @@ def _volume(properties: Properties, _template: Template) -> _Counted:
     yield "volumes", float(properties["Size"]), f"ebs.{properties['VolumeType']}"
 
 
+def _snapshots(properties: Properties, template: Template) -> _Counted:
+    """Of volumes that nothing is stored on; what is written each day is by use."""
+    tags = properties["PolicyDetails"]["TargetTags"]
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::EC2::Volume" and any(
+            tag in tags for tag in resource["Properties"].get("Tags", [])
+        ):
+            yield "snapshots of volumes", _EMPTY_SHARE * float(resource["Properties"]["Size"]), "ebs.snapshot"
+
+
 def _endpoint(properties: Properties, _template: Template) -> _Counted:
     if properties["VpcEndpointType"] == "Interface":
         zones = len(properties["SubnetIds"])
@@ -220,6 +232,7 @@ _COUNTED: Mapping[str, Callable[[Properties, Template], _Counted]] = {
     "AWS::CloudWatch::Alarm": _alarm,
     "AWS::CloudWatch::CompositeAlarm": _each("composite alarms", 1, "cloudwatch.composite_alarm"),
     "AWS::CloudWatch::Dashboard": _each("dashboards", 1, "cloudwatch.dashboard"),
+    "AWS::DLM::LifecyclePolicy": _snapshots,
     "AWS::EC2::EIP": _each("public IPv4 addresses", HOURS_PER_MONTH, "ec2.public_ipv4"),
     "AWS::EC2::Instance": _instance,
     "AWS::EC2::NatGateway": _each("NAT gateways", HOURS_PER_MONTH, "vpc.nat_gateway"),

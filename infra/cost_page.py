@@ -40,7 +40,8 @@ def page(estimates: Sequence[Estimate], prices: Prices) -> str:
         f"""
 A month has {HOURS_PER_MONTH} hours. `in use` is what runs without a stream: schedules, path lists of the relay
 (every {IdleUse().relay_report_period_s:g} s), their logs, and {IdleUse().custom_metrics} metrics of our own. What lies in buckets and
-tables comes on top, by the gigabyte. Least numbers of hosts, NAT gateways and endpoints are most of it:
+tables, and what was written to volumes between two of their snapshots, comes on top, by the gigabyte. Least numbers of hosts,
+NAT gateways and endpoints are most of it:
 `workers.min_hosts`, `network.nat_gateways` and `media_cache` decide.
 
 ## An hour of a stream

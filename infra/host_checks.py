@@ -14,6 +14,9 @@ DEBIAN_IMAGE = "/aws/service/debian/release/12/latest/amd64"
 _RESERVED_FIRST = 4
 """AWS keeps the first four addresses of each subnet, and the last."""
 _LARGEST_GP3_GB = 16_384
+_MOST_SNAPSHOTS = 1_000
+"""Data Lifecycle Manager keeps no more of one volume."""
+_MADE_FROM = re.compile(r"snap-[0-9a-f]{8,17}|empty-[0-9]{1,4}")
 _IMAGE = re.compile(r"ami-[0-9a-f]{8,17}")
 _INSTANCE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _GRAVITON = re.compile(r"(a1|[a-z]+[0-9]+g[a-z]*)\..+")
@@ -57,6 +60,24 @@ def check_volume(key: str, size_gb: int) -> None:
     """Refuse what gp3 has not."""
     if not 1 <= size_gb <= _LARGEST_GP3_GB:
         raise ConfigurationError(f"{key} is {size_gb}.", remedy=f"A gp3 volume has 1 to {_LARGEST_GP3_GB}.")
+
+
+def check_snapshots(key: str, keep: int) -> None:
+    """Refuse what Data Lifecycle Manager does not keep."""
+    if not 0 <= keep <= _MOST_SNAPSHOTS:
+        raise ConfigurationError(
+            f"{key} is {keep}.",
+            remedy=f"Take 0 for none, or as many days as to keep, up to {_MOST_SNAPSHOTS}.",
+        )
+
+
+def check_made_from(key: str, made_from: str) -> None:
+    """Refuse what no volume can be made from; nothing is what it is first made from."""
+    if made_from and not _MADE_FROM.fullmatch(made_from):
+        raise ConfigurationError(
+            f"{key} is {made_from!r}.",
+            remedy="Give snap-... of the region, or empty-1, empty-2, ... for another volume with nothing on it.",
+        )
 
 
 def check_choice(key: str, value: str, choices: Sequence[str]) -> None:

@@ -12,6 +12,8 @@ from infra.host_checks import (
     check_choice,
     check_image,
     check_instance_type,
+    check_made_from,
+    check_snapshots,
     check_volume,
     image_of,
 )
@@ -35,6 +37,9 @@ class MediaConfig:
         image_brings: what `image` has already, so that the release need not hold it: `mediamtx` (as
             /usr/local/bin/mediamtx), `ssm-agent`.
         recordings_gb: for parts until the library has them.
+        recordings_snapshots: how many daily snapshots of them are kept; 0 makes none.
+        recordings_from: what their volume was made from, once it has been replaced: `snap-...`, or `empty-1` for
+            nothing, `empty-2` the next time. From then on it stays: another value is another volume.
         record: whether what is published is recorded for the library.
         host: whether there is the machine. Off for one deployment while it is replaced: no two can have its address.
     """
@@ -44,6 +49,8 @@ class MediaConfig:
     image: str = ""
     image_brings: tuple[Brought, ...] = ()
     recordings_gb: int = 100
+    recordings_snapshots: int = 7
+    recordings_from: str = ""
     record: bool = False
     host: bool = True
 
@@ -52,6 +59,8 @@ class MediaConfig:
         check_image("media.image", self.image)
         check_instance_type("media.instance_type", self.instance_type)
         check_volume("media.recordings_gb", self.recordings_gb)
+        check_snapshots("media.recordings_snapshots", self.recordings_snapshots)
+        check_made_from("media.recordings_from", self.recordings_from)
         for brought in self.image_brings:
             check_choice("media.image_brings", brought, get_args(Brought))
 

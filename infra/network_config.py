@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from infra.host_checks import check_instance_type
+from infra.host_checks import check_instance_type, check_made_from, check_snapshots
 from infra.tls_rotation_config import TlsRotationConfig
 from livedub.errors import ConfigurationError
 
@@ -91,6 +91,8 @@ class MediaCacheConfig:
         image: Amazon Linux 2023 in the region of the deployment. Never "the latest": another image is another
             machine, and whoever deploys decides when.
         volume_gb: for stored speech.
+        volume_snapshots: how many daily snapshots of it are kept; 0 makes none: speech is made again as it is spoken.
+        volume_from, tls_from: what its volumes were made from, once they have been replaced; as `media.recordings_from`.
         san_dns: a name that its certificate is also for.
         database_class: of the Postgres with the catalogues.
         host: whether there is the machine. Off for one deployment while it is replaced: no two can have its address.
@@ -102,6 +104,9 @@ class MediaCacheConfig:
     instance_type: str = "t3.medium"
     image: str = ""
     volume_gb: int = 40
+    volume_snapshots: int = 0
+    volume_from: str = ""
+    tls_from: str = ""
     san_dns: str = ""
     database_class: str = "t4g.micro"
     host: bool = True
@@ -128,6 +133,9 @@ class MediaCacheConfig:
             raise ConfigurationError(
                 f"media_cache.volume_gb is {self.volume_gb}.", remedy="A gp3 volume has 1 to 16384."
             )
+        check_snapshots("media_cache.volume_snapshots", self.volume_snapshots)
+        check_made_from("media_cache.volume_from", self.volume_from)
+        check_made_from("media_cache.tls_from", self.tls_from)
         if self.san_dns and not _DNS.fullmatch(self.san_dns):
             raise ConfigurationError(
                 f"media_cache.san_dns {self.san_dns!r} is no name.", remedy="Give one such as media.internal."

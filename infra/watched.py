@@ -7,7 +7,7 @@ from infra.stacks.control_plane import ControlPlaneStack
 from infra.stacks.media import MediaStack
 from infra.stacks.media_cache import MediaCacheStack
 from infra.stacks.media_library import MediaLibraryStack
-from infra.stacks.observability import Host, Watched
+from infra.stacks.observability import Host, Snapshots, Watched
 from infra.stacks.state import StateStack
 from infra.stacks.workers import WorkersStack
 
@@ -31,6 +31,14 @@ def watched_parts(
         )
         if instance is not None
     ]
+    snapshots = [
+        Snapshots(stack, name, made.policy.ref)
+        for stack, name, made in (
+            (media, "recordings", media.host.snapshots),
+            (media_cache, "media-data", media_cache.host.snapshots),
+        )
+        if made is not None
+    ]
     return Watched(
         reconcile=control_plane.functions["ReconcileStreams"],
         streams_work=Queue("streams", control_plane.work.queue, control_plane.work.dead_letters),
@@ -44,6 +52,7 @@ def watched_parts(
             "media-library": media_library,
         },
         hosts=hosts,
+        snapshots=snapshots,
         groups={"workers": workers.fleet.group_name},
         has_media_host=media.host.instance is not None,
         has_rotation=media_cache.rotation.machine is not None,

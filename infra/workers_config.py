@@ -14,6 +14,7 @@ from infra.host_checks import (
     check_choice,
     check_image,
     check_instance_type,
+    check_made_from,
     image_of,
 )
 from infra.network_config import NetworkConfig
@@ -177,6 +178,7 @@ class GpuHostConfig:
         container: the image of gpu_handler/Dockerfile, by digest, in a registry of this account or a public one.
         root_gb: of the disk that goes with the machine; the container's layers lie on it.
         models_gb: of the volume with models and caches, which outlives the machine.
+        models_from: what that volume was made from, once it has been replaced; as `media.recordings_from`.
         present: whether there is the machine. Off for one deployment while it is replaced: no two can have its address.
     """
 
@@ -187,12 +189,14 @@ class GpuHostConfig:
     container: str = ""
     root_gb: int = 100
     models_gb: int = 100
+    models_from: str = ""
     present: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         check_image("gpu_host.image", self.image)
         check_instance_type("gpu_host.instance_type", self.instance_type)
+        check_made_from("gpu_host.models_from", self.models_from)
         if self.container and not _DIGEST.fullmatch(self.container):
             raise ConfigurationError(
                 f"gpu_host.container {self.container!r} names no digest.",

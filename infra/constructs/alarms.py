@@ -141,6 +141,14 @@ def make_alarm(scope: Construct, spec: AlarmSpec, environment: str, topic: sns.I
     return alarm
 
 
+def topic_by_name(scope: Construct, environment: str) -> sns.ITopic:
+    """The topic, for an alarm in a stack that is there before it."""
+    arn = Stack.of(scope).format_arn(
+        service="sns", resource=topic_name(environment), arn_format=ArnFormat.NO_RESOURCE_NAME
+    )
+    return sns.Topic.from_topic_arn(scope, "Topic", arn)
+
+
 def alarm_name(environment: str, name: str) -> str:
     """Its name in CloudWatch."""
     return f"livedub-{environment}-{name}"

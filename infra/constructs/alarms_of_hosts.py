@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from infra.constructs.alarms import MINUTE, Alarms, AlarmSpec, make_alarm, topic_name
+from infra.constructs.alarms import MINUTE, Alarms, AlarmSpec, make_alarm, topic_by_name
 from infra.constructs.own_metrics import OwnMetrics
 
 _TWO_HOURS = 120
@@ -27,9 +25,6 @@ class InstanceAlarm(Construct):
         self, scope: Construct, construct_id: str, *, environment: str, name: str, instance_id: str
     ) -> None:
         super().__init__(scope, construct_id)
-        topic_arn = Stack.of(self).format_arn(
-            service="sns", resource=topic_name(environment), arn_format=ArnFormat.NO_RESOURCE_NAME
-        )
         self.alarm = make_alarm(
             self,
             AlarmSpec(
@@ -47,7 +42,7 @@ class InstanceAlarm(Construct):
                 silence=True,
             ),
             environment,
-            sns.Topic.from_topic_arn(self, "Topic", topic_arn),
+            topic_by_name(self, environment),
         )
 
 

@@ -55,7 +55,13 @@ class GpuHost(ManagedHost):
             description="AWS services.",
         )
         place = HostPlace(vpc.private_subnets[0], self.door)
-        self.models = self.volume("Models", place, gpu.models_gb, survive=config.stateful_resources_survive)
+        self.models = self.volume(
+            "Models",
+            place,
+            gpu.models_gb,
+            survive=config.stateful_resources_survive,
+            made_from=gpu.models_from,
+        )
         self.release = HostRelease(
             self, "Release", archives={}, install=sources.user_data("gpu_host_install.sh")
         )

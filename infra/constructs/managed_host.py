@@ -170,12 +170,19 @@ class ManagedHost(Construct):
             ),
         )
 
-    def volume(self, construct_id: str, place: HostPlace, size_gb: int, *, survive: bool) -> ec2.Volume:
-        """A disk that outlives the machine, and the stack where it is to `survive`."""
+    def volume(
+        self, construct_id: str, place: HostPlace, size_gb: int, *, survive: bool, made_from: str = ""
+    ) -> ec2.Volume:
+        """A disk that outlives the machine, and the stack where it is to `survive`.
+
+        Another `made_from`, a snapshot or `empty-N`, is another resource: CloudFormation changes no volume into one of
+        another snapshot, and lets go of the one before.
+        """
         return ec2.Volume(
             self,
-            construct_id,
+            f"{construct_id}-{made_from}" if made_from else construct_id,
             availability_zone=place.subnet.availability_zone,
+            snapshot_id=made_from if made_from.startswith("snap-") else None,
             size=Size.gibibytes(size_gb),
             volume_type=ec2.EbsDeviceVolumeType.GP3,
             encrypted=True,

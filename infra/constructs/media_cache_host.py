@@ -13,6 +13,7 @@ from constructs import Construct
 
 from infra.config import EnvironmentConfig
 from infra.constructs.managed_host import HostPlace, MachineSpec, ManagedHost
+from infra.constructs.volume_snapshots import VolumeSnapshots
 
 
 class MediaCacheHost(ManagedHost):
@@ -34,8 +35,22 @@ class MediaCacheHost(ManagedHost):
     ) -> None:
         super().__init__(scope, construct_id, config=config, description="Of the media-cache host alone.")
         survive = config.stateful_resources_survive
-        self.data = self.volume("Data", place, config.media_cache.volume_gb, survive=survive)
-        self.tls = self.volume("Tls", place, 1, survive=survive)
+        cache = config.media_cache
+        self.data = self.volume("Data", place, cache.volume_gb, survive=survive, made_from=cache.volume_from)
+        # No snapshots: its authority is made again and told to consumers, and each copy of its key is one to guard.
+        self.tls = self.volume("Tls", place, 1, survive=survive, made_from=cache.tls_from)
+        self.snapshots = (
+            VolumeSnapshots(
+                self,
+                "Snapshots",
+                environment=config.name,
+                name="media-data",
+                volume=self.data,
+                keep=cache.volume_snapshots,
+            )
+            if cache.volume_snapshots
+            else None
+        )
         self.instance = self._machine(config, place, first_boot) if present else None
 
     def _machine(

@@ -14,10 +14,11 @@ from constructs import Construct
 
 from infra.config import EnvironmentConfig
 from infra.constructs.managed_host import HostPlace, MachineSpec, ManagedHost
+from infra.constructs.volume_snapshots import VolumeSnapshots
 
 
 class MediaHost(ManagedHost):
-    """Role, addresses, recordings volume, log group of commands, and, unless the configuration says no, the machine.
+    """Role, addresses, recordings volume with its snapshots, log group of commands, and, unless the configuration says no, the machine.
 
     The addresses belong to an interface of its own: they are there before the machine is, which has a way to the internet from
     its first second, and after it. A machine is replaced in two deployments, without it and with it again.
@@ -35,7 +36,22 @@ class MediaHost(ManagedHost):
     ) -> None:
         super().__init__(scope, construct_id, config=config, description="Of the media host alone.")
         survive = config.stateful_resources_survive
-        self.recordings = self.volume("Recordings", place, config.media.recordings_gb, survive=survive)
+        media = config.media
+        self.recordings = self.volume(
+            "Recordings", place, media.recordings_gb, survive=survive, made_from=media.recordings_from
+        )
+        self.snapshots = (
+            VolumeSnapshots(
+                self,
+                "Snapshots",
+                environment=config.name,
+                name="recordings",
+                volume=self.recordings,
+                keep=media.recordings_snapshots,
+            )
+            if media.recordings_snapshots
+            else None
+        )
         self._interface = ec2.CfnNetworkInterface(
             self,
             "Interface",

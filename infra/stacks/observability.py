@@ -24,6 +24,7 @@ from infra.constructs.alarms_of_streams import (
     add_queue_alarms,
     add_stream_alarms,
 )
+from infra.constructs.alarms_of_volumes import SnapshotsAlarm
 from infra.constructs.overview_dashboard import OverviewDashboard, Shown
 from infra.constructs.own_metrics import OwnMetrics
 from infra.constructs.task_token_machine import machine_arn
@@ -44,6 +45,15 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshots:
+    """Daily snapshots: in which stack their policy stands, how their alarm's name begins, and the policy's id."""
+
+    stack: Stack
+    name: str
+    policy_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
     """What other stacks have that is watched.
 
@@ -55,6 +65,7 @@ class Watched:
         database: the Postgres.
         function_stacks: stacks with functions, by part; all that are in them are watched.
         hosts: single machines.
+        snapshots: of volumes.
         groups: physical names of auto-scaling groups, by the beginning of their alarm's name.
         has_media_host: whether a relay is to report all the time.
         has_rotation: whether there is a state machine rotate_tls.
@@ -67,6 +78,7 @@ class Watched:
     database: rds.DatabaseInstance
     function_stacks: dict[str, Stack]
     hosts: list[Host] = field(default_factory=list[Host])
+    snapshots: list[Snapshots] = field(default_factory=list[Snapshots])
     groups: dict[str, str] = field(default_factory=dict[str, str])
     has_media_host: bool = False
     has_rotation: bool = False
@@ -93,6 +105,14 @@ class ObservabilityStack(EnvironmentStack):
                 environment=config.name,
                 name=host.name,
                 instance_id=host.instance_id,
+            )
+        for each in watched.snapshots:
+            SnapshotsAlarm(
+                each.stack,
+                f"{each.name.title().replace('-', '')}SnapshotsAlarm",
+                environment=config.name,
+                name=each.name,
+                policy_id=each.policy_id,
             )
         OverviewDashboard(
             self,

@@ -30,6 +30,10 @@ NAMELESS = {
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces",
+    # Lists.
+    "ec2:DescribeInstances",
+    "ec2:DescribeSnapshots",
+    "ec2:DescribeVolumes",
     # What the SSM agent calls for the machine it is on.
     "ssm:DescribeAssociation",
     "ssm:DescribeDocument",
@@ -57,6 +61,8 @@ BELOW_A_NAME = (
     r"<Media(In|Out)[^>]*>/(\.parts/)?\*",  # files of the library's own buckets
     r"<MediaIn[^>]*>/live/\*",  # recordings
     r".*:execution:livedub-prod-[a-z-]+:\*",  # executions of one machine: their names come with the work
+    # Copies of volumes, which have no names before they are there, and volumes by their tag: test_volume_snapshots.py.
+    r"arn:<AWS::Partition>:ec2:.*:(volume|snapshot)/\*",
     # AWS puts an id before the name.
     r".*:autoScalingGroup:\*:autoScalingGroupName/livedub-prod-workers",
 )

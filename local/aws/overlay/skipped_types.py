@@ -25,6 +25,10 @@ _POLICY = Skipped(
 
 SKIPPED: Mapping[str, Skipped] = MappingProxyType(
     {
+        "AWS::DLM::LifecyclePolicy": Skipped(
+            "nothing is stored on the volumes here, and no snapshots are made of them",
+            "assertions of tests/infra/test_volume_snapshots.py on the policy, its role and what it finds by which tag",
+        ),
         "AWS::S3::BucketPolicy": _POLICY,
         "AWS::SNS::TopicPolicy": _POLICY,
         "AWS::SQS::QueuePolicy": _POLICY,
