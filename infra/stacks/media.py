@@ -57,15 +57,9 @@ class MediaStack(EnvironmentStack):
     def _grant(self, state: StateStack) -> None:
         host, bucket = self.host, state.buckets.media_in
         host.allow([state.access.relay_key.secret_arn], "secretsmanager:GetSecretValue")
-        host.allow(
-            [f"{bucket.bucket_arn}{_RECORDED}"],
-            "s3:AbortMultipartUpload",
-            "s3:GetObject",
-            "s3:ListMultipartUploadParts",
-            "s3:PutObject",
-        )
-        # Without the first, S3 answers 403 where there is no such file.
-        host.allow([bucket.bucket_arn], "s3:ListBucket", "s3:ListBucketMultipartUploads")
+        # It writes and reads nothing back. Large files go in parts, which a new try takes up.
+        host.allow([f"{bucket.bucket_arn}{_RECORDED}"], "s3:ListMultipartUploadParts", "s3:PutObject")
+        host.allow([bucket.bucket_arn], "s3:ListBucketMultipartUploads")
         acknowledge_below(
             host.role, state, bucket.bucket_arn, _RECORDED, "Recordings, named by their streams."
         )

@@ -153,13 +153,8 @@ def test_the_host_may_do_what_it_does_and_no_more(prod: Synthesized, media: Part
     rest = {name: actions for name, actions in found.items() if name not in assets}
     assert rest == {
         "<SecretsRelayKey>": {"secretsmanager:GetSecretValue"},
-        "<MediaIn>": {"s3:ListBucket", "s3:ListBucketMultipartUploads"},
-        "<MediaIn>/live/*": {
-            "s3:AbortMultipartUpload",
-            "s3:GetObject",
-            "s3:ListMultipartUploadParts",
-            "s3:PutObject",
-        },
+        "<MediaIn>": {"s3:ListBucketMultipartUploads"},
+        "<MediaIn>/live/*": {"s3:ListMultipartUploadParts", "s3:PutObject"},
         next(name for name in rest if "HostCommands" in name): {
             "logs:CreateLogStream",
             "logs:DescribeLogStreams",
