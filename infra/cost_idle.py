@@ -35,6 +35,7 @@ class IdleUse:
         call_s: length of a function's call that finds nothing to do.
         function_memory_gb: of a function.
         log_bytes_per_call: what a call writes, START, END and REPORT included.
+        log_bytes_per_host_minute: what a host's journal sends, most of it how full the host is.
         custom_metrics: that the functions and hosts keep up, a month long.
     """
 
@@ -42,7 +43,8 @@ class IdleUse:
     call_s: float = 0.1
     function_memory_gb: float = 0.5
     log_bytes_per_call: int = 1_500
-    custom_metrics: int = 30
+    log_bytes_per_host_minute: int = 1_500
+    custom_metrics: int = 36
 
 
 BY_USE = frozenset(
@@ -270,4 +272,13 @@ def _in_use(templates: Mapping[str, Template], prices: Prices, use: IdleUse, rel
     gb_s = calls * use.call_s * use.function_memory_gb
     yield prices.line(part, "functions' time", gb_s, "lambda.compute")
     yield prices.line(part, "functions' logs", calls * use.log_bytes_per_call / 1e9, "logs.ingestion")
+    hosts = sum(
+        float(resource["Properties"].get("MinSize", 0))
+        if resource["Type"] == "AWS::AutoScaling::AutoScalingGroup"
+        else resource["Type"] == "AWS::EC2::Instance"
+        for template in templates.values()
+        for resource in template["Resources"].values()
+    )
+    host_log_bytes = hosts * _MINUTES_PER_MONTH * use.log_bytes_per_host_minute
+    yield prices.line(part, "hosts' logs", host_log_bytes / 1e9, "logs.ingestion")
     yield prices.line(part, "metrics of our own", use.custom_metrics, "cloudwatch.metric")

@@ -54,6 +54,7 @@ def watched_parts(
         hosts=hosts,
         snapshots=snapshots,
         groups={"workers": workers.fleet.group_name},
+        group_services={"workers": workers.fleet.logs.service},
         has_media_host=media.host.instance is not None,
         has_rotation=media_cache.rotation.machine is not None,
     )

@@ -13,10 +13,11 @@ from constructs import Construct
 
 from infra.config import EnvironmentConfig
 from infra.constructs.acknowledged import acknowledge
-from infra.constructs.host_release import HostRelease
+from infra.constructs.host_release import Archive, HostRelease
 from infra.constructs.managed_host import HostPlace, MachineSpec, ManagedHost
 from infra.constructs.network_doors import HTTPS
 from infra.sources import Sources
+from livedub import __version__
 
 
 class GpuHost(ManagedHost):
@@ -37,7 +38,9 @@ class GpuHost(ManagedHost):
         secret: secretsmanager.ISecret,
         sources: Sources,
     ) -> None:
-        super().__init__(scope, construct_id, config=config, description="Of the GPU host alone.")
+        super().__init__(
+            scope, construct_id, config=config, service="gpu-host", description="Of the GPU host alone."
+        )
         gpu = config.gpu_host
         self.door = ec2.SecurityGroup(
             self, "Door", vpc=vpc, description="The GPU host.", allow_all_outbound=True
@@ -63,7 +66,14 @@ class GpuHost(ManagedHost):
             made_from=gpu.models_from,
         )
         self.release = HostRelease(
-            self, "Release", archives={}, install=sources.user_data("gpu_host_install.sh")
+            self,
+            "Release",
+            archives={
+                # What brings the journal to CloudWatch Logs, beside the container.
+                "PACKAGES": Archive(sources.build / "hosts" / "media"),
+                "LIVEDUB": Archive(sources.build / "wheels" / f"livedub-{__version__}-py3-none-any.whl"),
+            },
+            install=sources.user_data("gpu_host_install.sh"),
         )
         self.release.grant_read(self.role)
         self.allow([secret.secret_arn], "secretsmanager:GetSecretValue")
@@ -96,6 +106,7 @@ class GpuHost(ManagedHost):
                 "PRIVATE_IP": gpu.private_ip,
                 "PORT": str(gpu.port),
                 "STS_SECRET": secret.secret_arn,
+                **self.logs.settings("/var/lib/livedub-sts"),
             },
         )
         # It reads the secret and the container, and needs the right to.

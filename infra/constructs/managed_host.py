@@ -16,6 +16,7 @@ from constructs import Construct
 
 from infra.config import EnvironmentConfig
 from infra.constructs.acknowledged import acknowledge
+from infra.constructs.host_logs import HostLogs
 
 _AGENT_ACTIONS = (
     "ssm:DescribeAssociation",
@@ -75,11 +76,26 @@ class MachineSpec:
 
 
 class ManagedHost(Construct):
-    """Role and log group of commands; `machine` makes one machine with them, `launch_template` any number."""
+    """Role, log groups of commands and of the journal; `machine` makes one machine with them, `launch_template` any number."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: EnvironmentConfig, description: str
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        service: str,
+        description: str,
     ) -> None:
+        """Make them.
+
+        Args:
+            scope: the stack.
+            construct_id: in it.
+            config: of the environment.
+            service: what machines of this kind are called in logs and metrics, such as `media-host`.
+            description: of the role.
+        """
         super().__init__(scope, construct_id)
         self._config = config
         self._region = Stack.of(self).region
@@ -87,6 +103,8 @@ class ManagedHost(Construct):
             self, "Commands", retention=config.log_retention, removal_policy=RemovalPolicy.DESTROY
         )
         self.role = self._role(description)
+        self.logs = HostLogs(self, "Logs", config=config, service=service)
+        self.logs.grant_write(self.role)
 
     def allow(self, resources: list[str], *actions: str) -> None:
         """Let the machine do `actions` with `resources`."""

@@ -33,7 +33,13 @@ class MediaCacheHost(ManagedHost):
         first_boot: Sequence[Path],
         present: bool = True,
     ) -> None:
-        super().__init__(scope, construct_id, config=config, description="Of the media-cache host alone.")
+        super().__init__(
+            scope,
+            construct_id,
+            config=config,
+            service="media-cache-host",
+            description="Of the media-cache host alone.",
+        )
         survive = config.stateful_resources_survive
         cache = config.media_cache
         self.data = self.volume("Data", place, cache.volume_gb, survive=survive, made_from=cache.volume_from)

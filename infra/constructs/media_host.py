@@ -34,7 +34,9 @@ class MediaHost(ManagedHost):
         first_boot: Sequence[Path],
         ssm_agent_url: str,
     ) -> None:
-        super().__init__(scope, construct_id, config=config, description="Of the media host alone.")
+        super().__init__(
+            scope, construct_id, config=config, service="media-host", description="Of the media host alone."
+        )
         survive = config.stateful_resources_survive
         media = config.media
         self.recordings = self.volume(

@@ -19,6 +19,7 @@ from constructs import Construct
 
 from infra.constructs.alarms import MINUTE
 from infra.constructs.own_metrics import OwnMetrics
+from livedub.host_logs.host_use import DISK, MEMORY
 from livedub.supervision.overview import State
 from livedub.supervision.stream_gauges import metric_of
 
@@ -39,6 +40,7 @@ class Shown:
         functions: of all parts.
         database: the Postgres.
         hosts: instance ids by what the hosts are called.
+        services: what kinds of hosts are called in logs and metrics.
     """
 
     alarms: Sequence[cloudwatch.IAlarm]
@@ -48,6 +50,7 @@ class Shown:
     functions: Sequence[lambda_.Function]
     database: rds.DatabaseInstance
     hosts: Mapping[str, str] = field(default_factory=dict[str, str])
+    services: Sequence[str] = ()
 
 
 class OverviewDashboard(Construct):
@@ -69,6 +72,7 @@ class OverviewDashboard(Construct):
                 _apis(shown),
                 _functions(shown.functions),
                 _stores_and_hosts(shown),
+                _use_of_hosts(metrics, shown.services),
             ],
         )
         self.dashboard.apply_removal_policy(RemovalPolicy.DESTROY)
@@ -182,6 +186,16 @@ def _stores_and_hosts(shown: Shown) -> list[cloudwatch.IWidget]:
         ]
         widgets.append(_graph("Hosts: processor (%)", cpu))
     return widgets
+
+
+def _use_of_hosts(metrics: OwnMetrics, services: Sequence[str]) -> list[cloudwatch.IWidget]:
+    return [
+        _graph(title, [metrics.of_hosts(service, metric_name).with_(label=service) for service in services])
+        for title, metric_name in (
+            ("Hosts: fullest volume (%)", DISK),
+            ("Hosts: memory (%)", MEMORY),
+        )
+    ]
 
 
 def _graph(

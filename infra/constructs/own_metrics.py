@@ -21,6 +21,12 @@ class OwnMetrics:
         """A gauge of livedub.supervision.stream_gauges, once a minute."""
         return self.of_function("reconcile_streams", name, statistic="Maximum")
 
+    def of_hosts(
+        self, service: str, name: str, *, statistic: str = "Maximum", minutes: int = 1
+    ) -> cloudwatch.Metric:
+        """What livedub-logs.service of all hosts of a kind tells; livedub.host_logs.host_use has the names."""
+        return self.of_function(service, name, statistic=statistic, minutes=minutes)
+
     def of_function(
         self, function: str, name: str, *, statistic: str = "Sum", minutes: int = 1
     ) -> cloudwatch.Metric:

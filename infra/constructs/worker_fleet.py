@@ -58,7 +58,13 @@ class WorkerFleet(ManagedHost):
         door: ec2.ISecurityGroup,
         sources: Sources,
     ) -> None:
-        super().__init__(scope, construct_id, config=config, description="Of the worker hosts alone.")
+        super().__init__(
+            scope,
+            construct_id,
+            config=config,
+            service="worker-host",
+            description="Of the worker hosts alone.",
+        )
         self.group_name = group_name(config)
         self.namespace = f"livedub/{config.name}"
         self.release = HostRelease(
@@ -87,6 +93,7 @@ class WorkerFleet(ManagedHost):
                 "NAMESPACE": self.namespace,
                 "DRAIN_S": str(config.workers.drain_s),
                 "SETTINGS_ID": settings_digest,
+                **self.logs.settings(),
             }
         )
         spec = MachineSpec(

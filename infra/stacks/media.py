@@ -81,6 +81,7 @@ class MediaStack(EnvironmentStack):
                 "RECORD": "yes" if media.record else "no",
                 "RELAY_ID": f"livedub-{self.config.name}-media",
                 "RELAY_KEY_SECRET": state.access.relay_key.secret_arn,
+                **self.host.logs.settings("/var/lib/livedub-recordings"),
             },
         )
         # It needs the rights.

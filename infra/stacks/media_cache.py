@@ -214,6 +214,8 @@ class MediaCacheStack(EnvironmentStack):
                 "MEDIA_DATABASE_SECRET": self.database.secret.secret_arn,
                 "PRIVATE_IP": self.names.address,
                 "MEDIA_PORT": str(self.names.port),
+                # How full the volume of stored speech is, the clean-up says.
+                **self.host.logs.settings("/opt/services/media"),
             },
         )
         # It reads both, and needs the right to.

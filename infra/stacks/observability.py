@@ -16,6 +16,11 @@ from constructs import Construct
 
 from infra.config import EnvironmentConfig
 from infra.constructs.alarms import Alarms
+from infra.constructs.alarms_of_host_use import (
+    add_group_silence_alarm,
+    add_silence_alarm,
+    add_use_alarms,
+)
 from infra.constructs.alarms_of_hosts import InstanceAlarm, add_cache_alarms, add_group_alarm
 from infra.constructs.alarms_of_services import add_api_alarm, add_database_alarms
 from infra.constructs.alarms_of_streams import (
@@ -67,6 +72,7 @@ class Watched:
         hosts: single machines.
         snapshots: of volumes.
         groups: physical names of auto-scaling groups, by the beginning of their alarm's name.
+        group_services: what hosts of these groups are called in logs and metrics, by the same beginning.
         has_media_host: whether a relay is to report all the time.
         has_rotation: whether there is a state machine rotate_tls.
     """
@@ -80,8 +86,14 @@ class Watched:
     hosts: list[Host] = field(default_factory=list[Host])
     snapshots: list[Snapshots] = field(default_factory=list[Snapshots])
     groups: dict[str, str] = field(default_factory=dict[str, str])
+    group_services: dict[str, str] = field(default_factory=dict[str, str])
     has_media_host: bool = False
     has_rotation: bool = False
+
+    @property
+    def services(self) -> list[str]:
+        """What all kinds of hosts are called in logs and metrics."""
+        return [*(host.name for host in self.hosts), *self.group_services.values()]
 
 
 class ObservabilityStack(EnvironmentStack):
@@ -98,6 +110,7 @@ class ObservabilityStack(EnvironmentStack):
         self.machines = self._machines(watched)
         self._watch_streams(watched)
         self._watch_services(watched)
+        self._watch_hosts(watched)
         for host in watched.hosts:
             InstanceAlarm(
                 host.stack,
@@ -129,6 +142,7 @@ class ObservabilityStack(EnvironmentStack):
                 ],
                 database=watched.database,
                 hosts={host.name: host.instance_id for host in watched.hosts},
+                services=watched.services,
             ),
         )
         self._outputs()
@@ -172,6 +186,21 @@ class ObservabilityStack(EnvironmentStack):
             certificate_days=bounds.certificate_days,
             disk_percent=bounds.disk_percent,
         )
+
+    def _watch_hosts(self, watched: Watched) -> None:
+        bounds = self.config.observability
+        for service in watched.services:
+            add_use_alarms(
+                self.alarms,
+                self.metrics,
+                service,
+                disk_percent=bounds.disk_percent,
+                memory_percent=bounds.memory_percent,
+            )
+        for host in watched.hosts:
+            add_silence_alarm(self.alarms, self.metrics, host.name)
+        for name, service in watched.group_services.items():
+            add_group_silence_alarm(self.alarms, self.metrics, service, watched.groups[name])
 
     def _outputs(self) -> None:
         CfnOutput(

@@ -2,14 +2,15 @@
 # Runs one container of gpu_handler on the GPU host and goes back to the one before where it does not get ready.
 # Run by State Manager as root, and again whenever something changes; it restarts the service only then. The image brings
 # NVIDIA's driver, Docker and the NVIDIA container toolkit.
-# Needs RELEASE_ID, AWS_REGION, CONTAINER (REPOSITORY@sha256:...), PRIVATE_IP, PORT, STS_SECRET. ROOT and PATIENCE_S are for
-# tests.
+# Needs RELEASE_ID, AWS_REGION, CONTAINER (REPOSITORY@sha256:...), PRIVATE_IP, PORT, STS_SECRET, and for the host's journal
+# PACKAGES_URL, LIVEDUB_URL (s3://...), LOG_GROUP, LOG_SERVICE, LOG_VOLUMES, METRICS_NAMESPACE. ROOT and PATIENCE_S are for tests.
 set -euo pipefail
 umask 022
 
 readonly ROOT=${ROOT:-} PATIENCE_S=${PATIENCE_S:-900}
 readonly UNIT=$ROOT/etc/systemd/system/livedub-sts.service
 readonly KEEPS=$ROOT/var/lib/livedub-sts
+readonly LOGS=$ROOT/opt/livedub
 readonly USER_OF_IMAGE=10001
 
 fail() { printf 'gpu host: %s\n' "$*" >&2; exit 1; }
@@ -21,6 +22,39 @@ check_machine() {
   done
   nvidia-smi --list-gpus >/dev/null || fail "no GPU answers: nvidia-smi"
   mountpoint --quiet "$KEEPS" || fail "$KEEPS is not mounted: cloud-init status --long"
+}
+
+fetch_into() {
+  aws s3 cp --only-show-errors --region "$AWS_REGION" "$1" "$staging/fetched"
+  python3 -m zipfile -e "$staging/fetched" "$staging/livedub"
+}
+
+# Of livedub the journal's part alone runs here, by the image's own Python: nothing of it is compiled.
+start_logs() {
+  staging=$(mktemp -d)
+  trap 'rm -rf "$staging"' EXIT
+  fetch_into "$PACKAGES_URL"
+  fetch_into "$LIVEDUB_URL"
+  chmod 0755 "$staging/livedub"
+  rm -rf "$LOGS"
+  install -d "$ROOT/opt" "$ROOT/etc/livedub" "$ROOT/usr/local/bin" "${UNIT%/*}"
+  mv "$staging/livedub" "$LOGS"
+  cat >"$ROOT/usr/local/bin/livedub" <<COMMAND
+#!/bin/sh
+PYTHONPATH=$LOGS exec python3 -m livedub.cli.main "\$@"
+COMMAND
+  chmod 0755 "$ROOT/usr/local/bin/livedub"
+  cat >"$ROOT/etc/livedub/logs.env" <<SETTINGS
+AWS_DEFAULT_REGION=$AWS_REGION
+LOG_GROUP=$LOG_GROUP
+LOG_SERVICE=$LOG_SERVICE
+LOG_VOLUMES=$LOG_VOLUMES
+METRICS_NAMESPACE=$METRICS_NAMESPACE
+SETTINGS
+  install -m 0644 "$LOGS/livedub/host_logs/livedub-logs.service" "${UNIT%/*}/"
+  systemctl daemon-reload
+  systemctl enable --quiet livedub-logs
+  systemctl restart livedub-logs
 }
 
 pull() {
@@ -101,6 +135,7 @@ ready() {
 }
 
 check_machine
+start_logs
 pull
 fetch_models
 write_key_script

@@ -2,7 +2,8 @@
 # Installs one release of the media cache on its host and goes back to the one before where it does not get ready.
 # Run by State Manager as root, and again whenever something changes; each run restarts the services, which writers notice
 # for a second. Needs RELEASE_ID, AWS_REGION, PACKAGES_URL, SHARED_URL, CACHE_URL (s3://...), NAMESPACE,
-# MEDIA_CONSUMER_PREFIX, MEDIA_DATABASE_SECRET, PRIVATE_IP, MEDIA_PORT. ROOT and PATIENCE_S are for tests.
+# MEDIA_CONSUMER_PREFIX, MEDIA_DATABASE_SECRET, PRIVATE_IP, MEDIA_PORT, and for the host's journal LOG_GROUP, LOG_SERVICE,
+# LOG_VOLUMES and METRICS_NAMESPACE. ROOT and PATIENCE_S are for tests.
 set -euo pipefail
 umask 022
 
@@ -43,6 +44,7 @@ use() {
   install -d "$ROOT/etc/sysusers.d" "$UNITS"
   install -m 0644 "$CURRENT"/media_edge/cache/livedub-media.sysusers.conf "$ROOT/etc/sysusers.d/"
   install -m 0644 "$CURRENT"/media_edge/cache/livedub-media-*.{service,timer} "$UNITS/"
+  install -m 0644 "$CURRENT/layers/core/python/livedub/host_logs/livedub-logs.service" "$UNITS/"
   systemd-sysusers
   systemctl daemon-reload
 }
@@ -60,6 +62,13 @@ MEDIA_SETTINGS_SOURCE=aws
 MEDIA_TLS_PRIVATE_CA=true
 NAMESPACE=$NAMESPACE
 PRIVATE_IP=$PRIVATE_IP
+SETTINGS
+  cat >"$ENVIRONMENT/logs.env" <<SETTINGS
+AWS_DEFAULT_REGION=$AWS_REGION
+LOG_GROUP=$LOG_GROUP
+LOG_SERVICE=$LOG_SERVICE
+LOG_VOLUMES=$LOG_VOLUMES
+METRICS_NAMESPACE=$METRICS_NAMESPACE
 SETTINGS
   install -d "$ROOT/usr/local/bin"
   cat >"$ROOT/usr/local/bin/livedub" <<COMMAND
@@ -80,6 +89,9 @@ make_folders() {
 }
 
 start() {
+  # First: what does not get ready tells why.
+  systemctl enable --quiet livedub-logs
+  systemctl restart livedub-logs
   systemctl enable --quiet "${SERVICES[@]}" livedub-media-cleanup.timer livedub-media-renew.timer
   systemctl restart "${SERVICES[@]}"
   systemctl restart livedub-media-cleanup.timer livedub-media-renew.timer

@@ -3,7 +3,8 @@
 # Run by State Manager as root, and again whenever something changes; streams go on unless MediaMTX itself, its unit or its
 # variables are other ones. Needs RELEASE_ID, AWS_REGION, PACKAGES_URL, LIVEDUB_URL, MEDIAMTX_URL (s3://..., the last one
 # empty where the image has /usr/local/bin/mediamtx), API_URL, RELAY_KEY_SECRET, RELAY_ID, PRIVATE_IP, API_NETWORKS, RECORD
-# (yes or no), MEDIA_BUCKET_IN. ROOT and PATIENCE_S are for tests.
+# (yes or no), MEDIA_BUCKET_IN, and for the host's journal LOG_GROUP, LOG_SERVICE, LOG_VOLUMES and METRICS_NAMESPACE. ROOT and
+# PATIENCE_S are for tests.
 set -euo pipefail
 umask 022
 
@@ -11,7 +12,8 @@ readonly ROOT=${ROOT:-} PATIENCE_S=${PATIENCE_S:-60}
 readonly INSTALLED=$ROOT/opt/livedub-releases CURRENT=$ROOT/opt/livedub
 readonly ENVIRONMENT=$ROOT/etc/livedub UNITS=$ROOT/etc/systemd/system
 readonly RECORDINGS=$ROOT/var/lib/livedub-recordings
-readonly MEDIA=.venv/lib/python3.11/site-packages/media_edge/mediamtx
+readonly SITE=.venv/lib/python3.11/site-packages
+readonly MEDIA=$SITE/media_edge/mediamtx LOGS=$SITE/livedub/host_logs
 readonly RUNNING=$ROOT/var/lib/livedub/mediamtx-running
 
 fail() { printf 'media host: %s\n' "$*" >&2; exit 1; }
@@ -69,6 +71,7 @@ use() {
   else
     rm -f "$UNITS/livedub-relay.service.d/recordings.conf"
   fi
+  place "$CURRENT/$LOGS/livedub-logs.service" "$UNITS/livedub-logs.service"
   place "$media/mediamtx.yml" "$ENVIRONMENT/mediamtx.yml"
   systemctl daemon-reload
 }
@@ -94,6 +97,13 @@ SETTINGS
 AWS_REGION=$AWS_REGION
 S3_BUCKET_IN=$MEDIA_BUCKET_IN
 SETTINGS
+  cat >"$ENVIRONMENT/logs.env" <<SETTINGS
+AWS_DEFAULT_REGION=$AWS_REGION
+LOG_GROUP=$LOG_GROUP
+LOG_SERVICE=$LOG_SERVICE
+LOG_VOLUMES=$LOG_VOLUMES
+METRICS_NAMESPACE=$METRICS_NAMESPACE
+SETTINGS
   install -d "$ROOT/usr/local/bin"
   cat >"$ROOT/usr/local/bin/livedub" <<COMMAND
 #!/bin/sh
@@ -117,6 +127,9 @@ mediamtx_as_wanted() {
 }
 
 start() {
+  # First: what does not get ready tells why.
+  systemctl enable --quiet livedub-logs
+  systemctl restart livedub-logs
   # No stream ends with the relay: MediaMTX asks it again.
   systemctl enable --quiet livedub-relay mediamtx livedub-recordings
   systemctl restart livedub-relay

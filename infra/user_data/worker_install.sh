@@ -2,9 +2,9 @@
 # First boot of a worker host (Debian 12): installs one release and starts the agent, which tells the auto-scaling group when
 # it takes streams. Where this fails the host is never counted, and is replaced when the group's patience ends; until then
 # somebody can look: journalctl -u cloud-final.
-# Needs RELEASE_ID, AWS_REGION, WHEEL_URL, PACKAGES_URL (s3://...), NAMESPACE, DRAIN_S, and DEBIAN_URL (a list of Debian
-# packages) where the image does not bring them. SETTINGS_ID is nobody's: another one is another launch template. ROOT is for
-# tests.
+# Needs RELEASE_ID, AWS_REGION, WHEEL_URL, PACKAGES_URL (s3://...), NAMESPACE, DRAIN_S, DEBIAN_URL (a list of Debian packages)
+# where the image does not bring them, and for the host's journal LOG_GROUP, LOG_SERVICE, LOG_VOLUMES and METRICS_NAMESPACE.
+# SETTINGS_ID is nobody's: another one is another launch template. ROOT is for tests.
 set -euo pipefail
 umask 022
 
@@ -57,9 +57,25 @@ TimeoutStopSec=$((2 * DRAIN_S + 60))
 UNIT
 }
 
+start_logs() {
+  install -m 0644 "$SITE/livedub/host_logs/livedub-logs.service" "$UNITS/"
+  install -d -m 0755 "$ROOT/etc/livedub"
+  cat >"$ROOT/etc/livedub/logs.env" <<SETTINGS
+AWS_DEFAULT_REGION=$AWS_REGION
+LOG_GROUP=$LOG_GROUP
+LOG_SERVICE=$LOG_SERVICE
+LOG_VOLUMES=$LOG_VOLUMES
+METRICS_NAMESPACE=$METRICS_NAMESPACE
+SETTINGS
+  systemctl daemon-reload
+  systemctl enable --quiet --now livedub-logs
+}
+
 [ -z "${DEBIAN_URL:-}" ] || install_debian_packages
 install_release
 write_units
+# Before anything that may fail: the host is replaced then, and its log is all that is left of it.
+start_logs
 # What the agent starts with. Secrets are not in it: the agent asks for them itself, again and again.
 "$ROOT/usr/local/bin/livedub" hosts environment "$ROOT/etc/livedub/agent.env" --parameters "/$NAMESPACE/workers" \
   --prefix AGENT_ --prefix WORKER_ --prefix LIVEDUB_ --prefix S3_ --need AGENT_WORK_QUEUE_URL --need AGENT_STREAMS_TABLE

@@ -11,6 +11,14 @@ from tests.infra.conftest import ROOT
 
 SCRIPTS = ROOT / "infra/user_data"
 KEY = "0123456789abcdef" * 4
+LOGS = {
+    "LOG_GROUP": "/livedub/dev/some-host",
+    "LOG_SERVICE": "some-host",
+    "LOG_VOLUMES": "/ /mnt/some",
+    "METRICS_NAMESPACE": "livedub/dev",
+}
+"""What every installation is told of where the host's journal goes."""
+LOGS_UNIT = ROOT / "layers/core/python/livedub/host_logs/livedub-logs.service"
 
 PLAYED = {
     # s3 cp --only-show-errors --region R URL FILE; secretsmanager get-secret-value ...
@@ -95,6 +103,14 @@ class PlayedHost:
     def of(self, program: str) -> list[str]:
         return [call.split(" ", 1)[1] for call in self.calls if call.split(" ", 1)[0] == program]
 
+    @property
+    def journal_goes_to(self) -> dict[str, str]:
+        """What the service that brings it there is told, once it is in place as it should be."""
+        unit = self.root / "etc/systemd/system" / LOGS_UNIT.name
+        assert unit.read_text() == LOGS_UNIT.read_text()
+        assert (self.root / "usr/local/bin/livedub").is_file()
+        return journal_goes_to(self.root)
+
     def forget(self) -> None:
         """Begin a new list of calls; what runs goes on running."""
         (self.folder / "calls").unlink()
@@ -108,3 +124,11 @@ class PlayedHost:
     def current(self) -> str:
         """The release that is in place."""
         return (self.root / "opt/livedub").readlink().name
+
+
+def journal_goes_to(root: Path) -> dict[str, str]:
+    """What livedub-logs.service of the host below `root` is told, without the region."""
+    lines = (root / "etc/livedub/logs.env").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines)
+    assert settings.pop("AWS_DEFAULT_REGION") == "eu-west-1"
+    return settings

@@ -420,6 +420,7 @@ def test_the_host_may_do_what_it_does_and_no_more(prod: Synthesized):
         },
         **{name: {"secretsmanager:GetSecretValue"} for name in {*SECRETS_READ, "<MaterialSecret>"}},
         "<HostCommands>": {"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"},
+        "<HostLogsGroup>": {"logs:CreateLogStream", "logs:PutLogEvents"},
         f"{ASSETS}.zip": {"s3:GetObject"},
         f"{ASSETS}.sh": {"s3:GetObject"},
     }

@@ -155,6 +155,7 @@ def test_the_host_may_do_what_it_does_and_no_more(prod: Synthesized, media: Part
         "<SecretsRelayKey>": {"secretsmanager:GetSecretValue"},
         "<MediaIn>": {"s3:ListBucketMultipartUploads"},
         "<MediaIn>/live/*": {"s3:ListMultipartUploadParts", "s3:PutObject"},
+        next(name for name in rest if "HostLogsGroup" in name): {"logs:CreateLogStream", "logs:PutLogEvents"},
         next(name for name in rest if "HostCommands" in name): {
             "logs:CreateLogStream",
             "logs:DescribeLogStreams",

@@ -17,7 +17,7 @@ import pytest
 from local.ports import free_ports
 from tests.infra.conftest import ROOT
 from tests.infra.offline_build import build_offline
-from tests.infra.played_host import KEY, PlayedHost
+from tests.infra.played_host import KEY, LOGS, LOGS_UNIT, PlayedHost
 
 IP = "10.0.100.30"
 MEDIA = ROOT / "media_edge/mediamtx"
@@ -42,6 +42,7 @@ class Host(PlayedHost):
             "RELAY_ID": "livedub-dev-media",
             "RELAY_KEY_SECRET": "relay-key",
             "PLAYED_KEY": KEY,
+            **LOGS,
         }
         return self.run("media_install.sh", **{**settings, **variables})
 
@@ -62,6 +63,7 @@ class Host(PlayedHost):
                     more = changed.get(path.suffix.removeprefix("."), "")
                     zipped.writestr(f"{IN_WHEEL}/{path.name}", path.read_text() + more)
             zipped.writestr("livedub/release", name)
+            zipped.writestr(f"livedub/host_logs/{LOGS_UNIT.name}", LOGS_UNIT.read_text())
             if broken:
                 zipped.writestr("broken", "")
         with tarfile.open(self.archives / f"mediamtx-{name}.gz", "w:gz") as tar:
@@ -140,7 +142,8 @@ def test_an_installation_is_whole(host: Host):
         assert host.text(f"etc/systemd/system/{unit}.service") == (MEDIA / f"{unit}.service").read_text()
     assert host.text("etc/livedub/mediamtx.yml") == (MEDIA / "mediamtx.yml").read_text()
     assert host.of("systemd-sysusers") == [""]
-    assert host.restarted == ["livedub-relay", "mediamtx", "livedub-recordings"]
+    assert host.restarted == ["livedub-logs", "livedub-relay", "mediamtx", "livedub-recordings"]
+    assert host.journal_goes_to == LOGS
     order = [call.split(" ")[0] for call in host.calls if call.startswith(("systemd-sysusers", "curl"))]
     assert order[0] == "systemd-sysusers"
     assert {call.rsplit(" ", 1)[-1] for call in host.of("curl")} == {
@@ -197,7 +200,7 @@ def test_a_new_key_reaches_the_relay_and_no_stream_ends(host: Host):
     other = KEY[::-1]
     assert host.install("one", PLAYED_KEY=f"{other}\n{KEY}").returncode == 0
     assert host.text("etc/livedub/relay.key").split() == [other, KEY]
-    assert host.restarted == ["livedub-relay", "livedub-recordings"]
+    assert host.restarted == ["livedub-logs", "livedub-relay", "livedub-recordings"]
     assert len(host.of("aws")) == 1, "the archives are there already"
 
 

@@ -145,7 +145,7 @@ def test_gauges_that_alarms_and_dashboard_name_are_those_that_reconcile_tells(
         if metric["Dimensions"] == [{"Name": "service", "Value": "reconcile_streams"}]
     ]
     assert {metric["MetricName"] for metric in of_reconcile} <= told | counted
-    drawn = set(re.findall(r'"livedub/prod","(\w+)"', dashboard_text(part)))
+    drawn = set(re.findall(r'"livedub/prod","(\w+)","service","reconcile_streams"', dashboard_text(part)))
     assert drawn <= told
     assert {name for name in told if name.startswith("Streams")} <= drawn
 
@@ -243,6 +243,7 @@ def test_a_machines_alarm_stands_with_its_machine(prod: Synthesized, part_name: 
         ("notify", ("ops",)),
         ("waiting_s", 10),
         ("disk_percent", 100),
+        ("memory_percent", 100),
         ("certificate_days", 0),
         ("database_free_gb", 0),
         ("database_connections", 0),

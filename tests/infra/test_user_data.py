@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.infra.conftest import ROOT
-from tests.infra.played_host import SCRIPTS, PlayedHost
+from tests.infra.played_host import LOGS, LOGS_UNIT, SCRIPTS, PlayedHost
 
 UNITS = ROOT / "media_edge/cache"
 IP = "10.0.1.30"
@@ -31,6 +31,7 @@ class Host(PlayedHost):
             "MEDIA_DATABASE_SECRET": "rds",
             "PRIVATE_IP": IP,
             "MEDIA_PORT": "8443",
+            **LOGS,
         }
         return self.run("media_cache_install.sh", **{**settings, **variables})
 
@@ -38,7 +39,10 @@ class Host(PlayedHost):
         """Put a release's archives where `aws s3 cp` finds them."""
         contents = {
             "packages": {"bin/caddy": "caddy", "psycopg/__init__.py": ""},
-            "shared": {"python/livedub/__init__.py": f"'{name}'"},
+            "shared": {
+                "python/livedub/__init__.py": f"'{name}'",
+                f"python/livedub/host_logs/{LOGS_UNIT.name}": LOGS_UNIT.read_text(),
+            },
             "cache": {path.name: path.read_text() for path in UNITS.glob("livedub-media*")},
         }
         if broken:
@@ -107,9 +111,11 @@ def test_an_installation_is_whole_and_tells_consumers_last(host: Host):
     assert (live / ".venv/lib/python3.11/site-packages/psycopg/__init__.py").is_file()
     assert (live / "layers/core/python/livedub/__init__.py").read_text() == "'one'"
     units = {path.name for path in (host.root / "etc/systemd/system").iterdir()}
-    assert units == {
+    assert units == {LOGS_UNIT.name} | {
         path.name for path in UNITS.glob("livedub-media-*.*") if path.suffix in {".service", ".timer"}
     }
+    assert host.journal_goes_to == LOGS
+    assert next(call for call in host.of("systemctl") if call.startswith("restart")) == "restart livedub-logs"
     said = [call.removeprefix("-m livedub.cli.main media ") for call in host.of("python")]
     assert said == ["host-env /etc/livedub --database-secret rds", "tls-init", "rotate"]
     started = next(index for index, call in enumerate(host.calls) if call.startswith("systemctl restart"))

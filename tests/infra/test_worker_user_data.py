@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.infra.conftest import ROOT
+from tests.infra.played_host import LOGS, LOGS_UNIT, journal_goes_to
 
 SCRIPTS = ROOT / "infra/user_data"
 KEY_OF_A_HOST = '{"STS_API_KEY": "k1"}'
@@ -87,6 +88,7 @@ class Host:
             PACKAGES_URL="s3://assets/packages.zip",
             NAMESPACE="livedub/prod",
             DRAIN_S="120",
+            **LOGS,
             **variables,
         )
 
@@ -98,6 +100,9 @@ class Host:
                 "PRIVATE_IP": "10.0.16.30",
                 "PORT": "8000",
                 "STS_SECRET": "livedub/prod/sts/secrets",
+                "PACKAGES_URL": "s3://assets/packages.zip",
+                "LIVEDUB_URL": "s3://assets/livedub.whl",
+                **LOGS,
                 **variables,
             },
         )
@@ -126,6 +131,7 @@ def host(tmp_path: Path) -> Host:
         wheel.writestr("livedub/cli/main.py", CLI)
         unit = ROOT / "media_edge/worker/livedub-agent.service"
         wheel.writestr("media_edge/worker/livedub-agent.service", unit.read_text())
+        wheel.writestr(f"livedub/host_logs/{LOGS_UNIT.name}", LOGS_UNIT.read_text())
     with zipfile.ZipFile(archives / "packages.zip", "w") as packages:
         packages.writestr("boto3/__init__.py", "")
     (archives / "worker.txt").write_text("# The worker.\ngstreamer1.0-tools\nrubberband-cli\n")
@@ -157,6 +163,15 @@ class TestWorker:
         own = (units / "livedub-agent.service.d/host.conf").read_text()
         assert "TimeoutStopSec=300\n" in own
         assert "AWS_REGION=eu-west-1" in own
+
+    def test_its_journal_goes_away_before_anything_can_fail(self, host: Host):
+        assert host.install_worker().returncode == 0
+        assert journal_goes_to(host.root) == LOGS
+        unit = host.root / "etc/systemd/system" / LOGS_UNIT.name
+        assert unit.read_text() == LOGS_UNIT.read_text()
+        (written,) = host.of("livedub")
+        begun = host.calls.index("systemctl enable --quiet --now livedub-logs")
+        assert begun < host.calls.index(f"livedub {written}")
 
     def test_packages_of_debian_come_from_its_own_repositories(self, host: Host):
         assert host.install_worker(DEBIAN_URL="s3://assets/worker.txt").returncode == 0
@@ -195,6 +210,23 @@ class TestGpuHost:
         assert "--publish 10.0.16.30:8000:8000 " in host.unit
         assert f"{CONTAINER} serve" in host.unit
         assert "k1" not in host.unit
+
+    def test_its_journal_goes_away_before_anything_can_fail(self, host: Host):
+        assert host.install_gpu().returncode == 0
+        assert journal_goes_to(host.root) == LOGS
+        unit = host.root / "etc/systemd/system" / LOGS_UNIT.name
+        assert unit.read_text() == LOGS_UNIT.read_text()
+        pulled = next(index for index, call in enumerate(host.calls) if call.startswith("docker pull"))
+        assert host.calls.index("systemctl restart livedub-logs") < pulled
+        assert (host.root / "opt/livedub").stat().st_mode & 0o777 == 0o755
+        command = [str(host.root / "usr/local/bin/livedub"), "hosts", "logs"]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "CALLS": str(host.folder / "calls"),
+            "AWS_REGION": "eu-west-1",
+        }
+        subprocess.run(command, env=environment, check=True, timeout=30)
+        assert host.of("livedub") == ["hosts logs in eu-west-1"]
 
     def test_the_key_is_in_memory_alone_and_fetched_at_every_start(self, host: Host):
         assert host.install_gpu().returncode == 0
