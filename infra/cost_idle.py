@@ -81,7 +81,6 @@ FREE = frozenset(
         "AWS::EC2::SecurityGroupEgress",
         "AWS::EC2::SecurityGroupIngress",
         "AWS::EC2::Subnet",
-        "AWS::EC2::SubnetCidrReservation",
         "AWS::EC2::SubnetRouteTableAssociation",
         "AWS::EC2::VPC",
         "AWS::EC2::VPCGatewayAttachment",

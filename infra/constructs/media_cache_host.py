@@ -30,6 +30,7 @@ class MediaCacheHost(ManagedHost):
         *,
         config: EnvironmentConfig,
         place: HostPlace,
+        interface: ec2.CfnNetworkInterface,
         first_boot: Sequence[Path],
         present: bool = True,
     ) -> None:
@@ -57,10 +58,10 @@ class MediaCacheHost(ManagedHost):
             if cache.volume_snapshots
             else None
         )
-        self.instance = self._machine(config, place, first_boot) if present else None
+        self.instance = self._machine(config, interface, first_boot) if present else None
 
     def _machine(
-        self, config: EnvironmentConfig, place: HostPlace, first_boot: Sequence[Path]
+        self, config: EnvironmentConfig, interface: ec2.CfnNetworkInterface, first_boot: Sequence[Path]
     ) -> ec2.CfnInstance:
         spec = MachineSpec(
             name="media-cache",
@@ -72,7 +73,11 @@ class MediaCacheHost(ManagedHost):
             f"export DATA_VOLUME={self.data.volume_id} TLS_VOLUME={self.tls.volume_id}\n"
             + "".join(path.read_text() for path in first_boot),
         )
-        machine = self.machine(spec, network=place)
-        machine.private_ip_address = config.media_cache.private_ip
+        machine = self.machine(
+            spec,
+            network=ec2.CfnInstance.NetworkInterfaceProperty(
+                device_index="0", network_interface_id=interface.ref
+            ),
+        )
         self.attach(machine, {"/dev/sdf": self.data, "/dev/sdg": self.tls})
         return machine

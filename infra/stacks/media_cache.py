@@ -68,6 +68,7 @@ class MediaCacheStack(EnvironmentStack):
             "Host",
             config=config,
             place=HostPlace(network.isolated[0], network.doors.cache),
+            interface=network.cache_address.interface,
             first_boot=[sources.user_data("host_first_boot.sh"), sources.user_data("media_cache.sh")],
             present=config.media_cache.host,
         )

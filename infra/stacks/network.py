@@ -7,7 +7,7 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from infra.config import EnvironmentConfig
-from infra.constructs.fixed_addresses import FixedAddresses
+from infra.constructs.fixed_address import FixedAddress
 from infra.constructs.isolated_endpoints import IsolatedEndpoints
 from infra.constructs.network_doors import NetworkDoors
 from infra.constructs.planned_vpc import PlannedVpc
@@ -15,7 +15,7 @@ from infra.environment_stack import EnvironmentStack
 
 
 class NetworkStack(EnvironmentStack):
-    """VPC, the hosts' fixed addresses in it, security groups, endpoints."""
+    """VPC, security groups, the media cache's address, endpoints."""
 
     def __init__(self, scope: Construct, *, config: EnvironmentConfig) -> None:
         super().__init__(scope, "network", config=config, holds="network")
@@ -33,7 +33,16 @@ class NetworkStack(EnvironmentStack):
             group=self.doors.endpoints,
             asset_bucket=f"cdk-{DefaultStackSynthesizer.DEFAULT_QUALIFIER}-assets-{self.account}-{self.region}",
         )
-        self._fixed_addresses(config).come_before(endpoints, *_nat_gateways(self.vpc))
+        self.cache_address = FixedAddress(
+            self,
+            "CacheAddress",
+            address=config.media_cache.private_ip,
+            subnet=self.isolated[0],
+            group=self.doors.cache,
+            description=f"livedub {config.name}: media cache",
+        )
+        # The only ones of this stack in its subnet; those of the others come after the whole of this one.
+        self.cache_address.come_before(endpoints)
         for name, value, meaning in (
             ("VpcId", self.vpc.vpc_id, "The network."),
             ("MediaGroup", self.doors.media.security_group_id, "Security group of media servers."),
@@ -41,21 +50,7 @@ class NetworkStack(EnvironmentStack):
         ):
             CfnOutput(self, name, value=value, description=meaning)
 
-    def _fixed_addresses(self, config: EnvironmentConfig) -> FixedAddresses:
-        """Of every host that has one. Interfaces of all other stacks come after this one."""
-        addresses: dict[str, tuple[ec2.ISubnet, str]] = {
-            "MediaCacheHost": (self.isolated[0], config.media_cache.private_ip),
-            "MediaHost": (self.vpc.public_subnets[0], config.media.address_in(config.network)),
-        }
-        if config.sts.source == "gpu_host":
-            addresses["GpuHost"] = (self.vpc.private_subnets[0], config.gpu_host.private_ip)
-        return FixedAddresses(self, "FixedAddresses", addresses=addresses)
-
     @property
     def availability_zones(self) -> list[str]:
         """The first two of whichever region it is: asking which there are would be a look-up."""
         return [Fn.select(index, Fn.get_azs()) for index in (0, 1)]
-
-
-def _nat_gateways(vpc: ec2.Vpc) -> list[Construct]:
-    return [each for each in vpc.node.find_all() if isinstance(each, ec2.CfnNatGateway)]

@@ -231,7 +231,11 @@ def test_what_was_refused_is_logged_for_a_while(prod: Synthesized):
 
 def test_the_host_has_its_address_its_image_and_the_newer_metadata_service_alone(prod: Synthesized):
     [host] = of_type(prod.cache, "AWS::EC2::Instance").values()
-    assert host["PrivateIpAddress"] == "10.0.1.30"
+    [interface] = host["NetworkInterfaces"]
+    part, reference = prod.whole.origin("media-cache", interface["NetworkInterfaceId"])
+    address = prod.whole.part(part).resources[reference["Ref"]]["Properties"]
+    assert address["PrivateIpAddress"] == "10.0.1.30"
+    assert len(address["GroupSet"]) == 1
     assert host["ImageId"] == IMAGE
     assert host["MetadataOptions"]["HttpTokens"] == "required"
     assert host["MetadataOptions"]["HttpPutResponseHopLimit"] == 1

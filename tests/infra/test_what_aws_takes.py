@@ -4,6 +4,9 @@ import json
 import re
 from collections.abc import Iterator
 
+from cfnlint.helpers import REGIONS
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
 from tests.infra.conftest import Part, Synthesized
 
 RULES = ("AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress")
@@ -76,3 +79,23 @@ def test_functions_are_no_larger_than_a_new_account_may_have_them(prod: Synthesi
     ]
     assert len(functions) > 15
     assert [each["Description"] for each in functions if each.get("MemorySize", 128) > MOST_MEMORY_MB] == []
+
+
+def test_every_resource_is_of_a_type_that_every_region_has(prod: Synthesized):
+    # CloudFormation refuses a template with one that it does not know, before anything else.
+    types = {
+        resource["Type"]
+        for part in prod.parts.values()
+        for resource in part.resources.values()
+        if resource["Type"] != "AWS::CDK::Metadata"
+    }
+    regions = [
+        region
+        for region in REGIONS
+        if region.startswith(("af", "ap", "ca", "eu-", "il", "me", "mx", "sa", "us-e", "us-w"))
+    ]
+    assert len(regions) > 30
+    nowhere = {
+        region: sorted(types - set(PROVIDER_SCHEMA_MANAGER.get_resource_types(region))) for region in regions
+    }
+    assert {region: missing for region, missing in nowhere.items() if missing} == {}

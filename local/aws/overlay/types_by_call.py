@@ -163,12 +163,6 @@ _CALLS: Mapping[str, _Call] = MappingProxyType(
             lambda _, answer: answer["AssociationId"],
         ),
         "AWS::EC2::SecurityGroupEgress": _Call("ec2", "authorize_security_group_egress", _egress),
-        "AWS::EC2::SubnetCidrReservation": _Call(
-            "ec2",
-            "create_subnet_cidr_reservation",
-            _given("SubnetId", "Cidr", "ReservationType", "Description"),
-            lambda _, answer: answer["SubnetCidrReservation"]["SubnetCidrReservationId"],
-        ),
         "AWS::Lambda::EventInvokeConfig": _Call(
             "lambda",
             "put_function_event_invoke_config",

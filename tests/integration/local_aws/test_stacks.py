@@ -279,32 +279,6 @@ def test_what_nothing_is_made_of_can_be_referred_to(aws: Aws):
     assert "Policy" in outputs_of(described)["Policy"]
 
 
-def reservations(*addresses: str) -> dict[str, Any]:
-    """A subnet, and addresses of it that are kept for whoever asks for them."""
-    subnet = {"VpcId": {"Ref": "Vpc"}, "CidrBlock": "10.9.1.0/24"}
-    resources: dict[str, Any] = {
-        "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.9.0.0/16"}},
-        "Subnet": {"Type": "AWS::EC2::Subnet", "Properties": subnet},
-    }
-    for number, address in enumerate(addresses):
-        resources[f"Kept{number}"] = {
-            "Type": "AWS::EC2::SubnetCidrReservation",
-            "Properties": {
-                "SubnetId": {"Ref": "Subnet"},
-                "Cidr": f"{address}/32",
-                "ReservationType": "explicit",
-            },
-        }
-    return resources
-
-
-def test_an_address_is_reserved_in_its_subnet_alone_and_once(aws: Aws):
-    described = made_stack(aws, reservations("10.9.1.30"), {"Kept": {"Ref": "Kept0"}})
-    assert outputs_of(described)["Kept"].startswith("scr-")
-    for refused in (("10.9.1.30", "10.9.1.30"), ("10.9.2.30",)):
-        assert made_stack(aws, reservations(*refused), {})["StackStatus"] == "ROLLBACK_COMPLETE", refused
-
-
 def database(aws: Aws) -> dict[str, Any]:
     """What a database's secret holds once RDS has added where it is."""
     generated = {"SecretStringTemplate": '{"username": "owner"}', "GenerateStringKey": "password"}
