@@ -21,6 +21,7 @@ from tests.statemachine.machine import (
     definition,
     empty_zip,
 )
+from tests.steady_moto import steady_moto
 from tests.unit.functions.rig import ENVIRONMENT, Rig, create_secrets, create_tables, reset
 
 SHORT = SupervisionPolicy(heartbeat_s=20, backoff_first_s=1, backoff_max_s=1, restart_budget=2)
@@ -46,7 +47,10 @@ def machine(
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(control_plane, "policy", functools.cache(lambda: policy))
-    with mock_aws(config={"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}):
+    with (
+        steady_moto(),
+        mock_aws(config={"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}),
+    ):
         dynamodb = boto3.client("dynamodb", region_name="us-east-1")
         stepfunctions = boto3.client("stepfunctions", region_name="us-east-1")
         sqs = boto3.client("sqs", region_name="us-east-1")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.agent.control_plane import AgentProcess, ControlPlane
+from tests.steady_moto import steady_moto
 
 
 @pytest.fixture
@@ -16,9 +17,10 @@ def heartbeat_s(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def plane(heartbeat_s: int) -> Generator[ControlPlane]:
-    server = ControlPlane(heartbeat_s=heartbeat_s)
-    yield server
-    server.close()
+    with steady_moto():
+        server = ControlPlane(heartbeat_s=heartbeat_s)
+        yield server
+        server.close()
 
 
 @pytest.fixture
