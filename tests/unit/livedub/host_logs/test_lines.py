@@ -25,3 +25,12 @@ def test_half_a_line_waits_for_its_other_half():
     splitter = LineSplitter(100)
     assert splitter.feed(b"one\ntw") == [b"one"]
     assert splitter.feed(b"o\n") == [b"two"]
+
+
+def test_a_line_without_an_end_takes_no_memory():
+    splitter = LineSplitter(100)
+    for _ in range(1_000):
+        assert splitter.feed(b"x" * 60) == []
+        assert splitter.held_bytes <= 100
+    assert splitter.feed(b"x\nshort\n") == [b"short"]
+    assert splitter.left_out == 1

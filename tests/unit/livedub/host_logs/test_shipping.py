@@ -204,6 +204,44 @@ def test_a_place_that_the_journal_refuses_is_given_up(world: World):
     assert world.place == "c9"
 
 
+def test_a_refused_place_does_not_come_back_with_the_next_delivery(world: World):
+    PlaceFile(world.folder / "state" / "place").save("c77")
+    world.refuses = {"c77"}
+    # Nothing is said for minutes, in which how full the host is is delivered; then journalctl ends.
+    world.steps = iter([0] * 9)
+    world.journal_ends = True
+    world.shipping().run()
+    assert world.samples > 1
+    assert set(world.opened[3:]) == {""}
+
+
+def test_nothing_moves_the_place_past_what_was_given_up(world: World):
+    # Days apart: each line is a batch of its own.
+    world.lines = [
+        json.dumps(
+            {
+                "__CURSOR": f"c{number}",
+                "__REALTIME_TIMESTAMP": str(number * 200_000_000_000),
+                "MESSAGE": f"line {number}",
+            }
+        ).encode()
+        for number in range(4)
+    ]
+    failures = iter([True])
+    world.fails = lambda: next(failures, False)
+    reads = iter([[], world.lines])
+
+    def read(seconds: float) -> Sequence[bytes]:
+        world.now += seconds
+        world.stop.asked = True
+        return next(reads, [])
+
+    world.read = read
+    world.shipping().run()
+    assert world.stored_lines == []
+    assert world.place == ""
+
+
 @pytest.mark.parametrize("text", ["", "\n", "a b", "ä", "c" * 600])
 def test_a_place_that_is_none_is_not_used(tmp_path: Path, text: str):
     (tmp_path / "place").write_text(text)

@@ -13,6 +13,11 @@ class LineSplitter:
         self.left_out = 0
         """Lines so far that were too long."""
 
+    @property
+    def held_bytes(self) -> int:
+        """Of a line whose end has not come."""
+        return len(self._rest)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Lines that are whole now, without their ends; empty ones are none."""
         *whole, self._rest = (self._rest + data).split(b"\n")
