@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from livedub.media_cache.caddy_admin_client import served_fingerprint
@@ -35,11 +36,13 @@ class CacheHost:
         process: Caddy and the upload service.
         agent: carries out what SSM sends.
         url: where consumers reach it.
+        read_secrets: has it read its secrets again: the `host-env` of docs/media-cache.md.
     """
 
     process: ChildProcess
     agent: ChildProcess
     url: str
+    read_secrets: Callable[[], Awaitable[None]]
 
     @property
     def address(self) -> str:
@@ -74,9 +77,15 @@ async def start_cache_host(supervisor: Supervisor, deployed: DeployedEnvironment
         ready_timeout_s=_READY_TIMEOUT_S,
     )
     # Says whether the certificate of the files is served, and tells consumers what vouches for it.
-    await _livedub(supervisor, "cache-rotate", environment, "rotate")
+    await livedub_media(supervisor, "cache-rotate", environment, "rotate")
     agent = await _start_agent(supervisor, deployed, instance, environment)
-    return CacheHost(process, agent, deployed.output("media-cache", "MediaCacheUrl"))
+    secret = told["MEDIA_DATABASE_SECRET"]
+    read_secrets = partial(
+        livedub_media,
+        *(supervisor, "cache-secrets", environment),
+        *("host-env", str(folder / "etc"), "--database-secret", secret),
+    )
+    return CacheHost(process, agent, deployed.output("media-cache", "MediaCacheUrl"), read_secrets)
 
 
 async def _prepare(
@@ -106,10 +115,10 @@ async def _prepare(
         "PRIVATE_IP": told["PRIVATE_IP"],
     }
     secret = told["MEDIA_DATABASE_SECRET"]
-    await _livedub(
+    await livedub_media(
         supervisor, "cache-host-env", environment, "host-env", str(settings), "--database-secret", secret
     )
-    await _livedub(supervisor, "cache-tls-init", environment, "tls-init")
+    await livedub_media(supervisor, "cache-tls-init", environment, "tls-init")
     return {**environment, **await read_environment(settings / "media-upload.env")}
 
 
@@ -130,8 +139,13 @@ async def _start_agent(
     )
 
 
-async def _livedub(
+async def livedub_media(
     supervisor: Supervisor, name: str, environment: Mapping[str, str], *arguments: str
 ) -> None:
+    """Run `livedub media` with `arguments` to its end.
+
+    Raises:
+        ProcessError: it failed.
+    """
     spec = python_spec(name, "livedub.cli.main", "media", *arguments, env=environment)
     await run_step(supervisor, spec, _STEP_TIMEOUT_S)

@@ -22,6 +22,7 @@ from local.rehearsal.deployed_stack import DeployedStack, Speech
 from local.rehearsal.look import look
 from local.rehearsal.speech import deploy_endpoint, start_speech_worker
 from local.rehearsal.tls_rotation import Order, rotate
+from local.rehearsal.token_change import change_token
 from local.rehearsal.verdict import Verdict
 from local.runpod.child import Emulator
 from local.stack import StackOptions
@@ -47,7 +48,7 @@ class RehearsalOptions:
         profile: engines of the speech service.
         out: results and logs; cleared first.
         drive: whether a stream is driven through what was deployed.
-        rotate: whether the cache's certificate is changed, too.
+        rotate: whether the cache's certificate and its writers' token are changed, too.
     """
 
     port: int = 0
@@ -223,6 +224,10 @@ class Rehearsal:
             with self.verdict.timed(f"rotation, {order}"):
                 rotation = await rotate(self.deployed, stack.cache, order)
             self.verdict.note(f"TLS rotation, {order}", rotation.words, well=rotation.well)
+        self._say("a new token for writers of the media cache ...")
+        with self.verdict.timed("token change"):
+            change = await change_token(self._supervisor, self.deployed, stack.cache)
+        self.verdict.note("token change", change.words, well=change.well)
 
     def _hear(self, event: Mapping[str, Any]) -> None:
         if event.get("event") == "fragment":

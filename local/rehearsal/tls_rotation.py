@@ -12,7 +12,7 @@ from typing import Literal
 from livedub.media_cache.tls_bundle import parse_ca_bundle
 from livedub.media_cache.tls_material import TlsMaterial, fingerprint, self_signed
 from local.rehearsal.cache_host import CacheHost
-from local.rehearsal.cache_load import under_load
+from local.rehearsal.cache_load import Told, under_load
 from local.rehearsal.deployed import DeployedEnvironment
 
 Order = Literal["certificate first", "key first"]
@@ -68,6 +68,15 @@ async def rotate(deployed: DeployedEnvironment, cache: CacheHost, order: Order) 
     return await asyncio.to_thread(_rotate, deployed, cache, order, material)
 
 
+def told(deployed: DeployedEnvironment) -> Told:
+    """What worker hosts are told of the media cache now."""
+    namespace = f"livedub/{deployed.name}"
+    return Told(
+        deployed.secret(f"{namespace}/voice/secrets")["TTS_MEDIA_CACHE_UPLOAD_TOKEN"],
+        deployed.parameter(f"/{namespace}/voice/TTS_MEDIA_CACHE_CA_BUNDLE"),
+    )
+
+
 def _rotate(deployed: DeployedEnvironment, cache: CacheHost, order: Order, material: TlsMaterial) -> Rotation:
     namespace = f"livedub/{deployed.name}"
     machine = f"{_machines(deployed)}livedub-{deployed.name}-rotate-tls"
@@ -79,7 +88,7 @@ def _rotate(deployed: DeployedEnvironment, cache: CacheHost, order: Order, mater
     def write_key() -> None:
         deployed.put_in_secret(secret, MEDIA_TLS_PRIVKEY_B64=_b64(material.privkey_pem))
 
-    def bundle(consumer: str = _CONSUMERS[0]) -> str:
+    def bundle(consumer: str) -> str:
         return deployed.parameter(f"/{namespace}/{consumer}/TTS_MEDIA_CACHE_CA_BUNDLE")
 
     wanted = {fingerprint(material.ca_pem)}
@@ -101,8 +110,7 @@ def _rotate(deployed: DeployedEnvironment, cache: CacheHost, order: Order, mater
         return bool(executions) and "RUNNING" not in executions.values() and served() and bundle_updated()
 
     steps = [write_certificate, write_key] if order == "certificate first" else [write_key, write_certificate]
-    token = deployed.secret(secret)["MEDIA_UPLOAD_TOKEN"]
-    with under_load(cache.url, token, bundle) as load:
+    with under_load(cache.url, lambda: told(deployed)) as load:
         time.sleep(_BETWEEN_S)
         began_s = time.monotonic()
         steps[0]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from local.aws.overlay.skipped_types import SKIPPED
 from local.rehearsal.cdk_command import skipped
 from local.rehearsal.deployed import DeployedEnvironment, exported, read_environment
 from local.rehearsal.tls_rotation import Rotation
+from local.rehearsal.token_change import TokenChange
 from local.rehearsal.verdict import Verdict
 
 VALUES = st.text(
@@ -94,3 +96,18 @@ def test_a_verdict_without_checks_is_none_and_one_that_fails_spoils_it():
     assert not verdict.well
     assert verdict.lines()[-1] == "rehearsal: NOT verified"
     assert any(line.strip().startswith("NOT  stream") for line in verdict.lines())
+
+
+def test_a_token_is_changed_well_only_where_nobody_noticed_and_the_old_one_is_over():
+    usual = TokenChange(took_s=3.0, new_is_used=True, old_is_over=True, requests=100, failures=())
+    assert usual.well
+    assert usual.words == "0 of 100 requests failed, 3 s"
+    for changes, word in (
+        ({"new_is_used": False}, "do not write with the new token"),
+        ({"old_is_over": False}, "still accepted"),
+        ({"failures": ("refused",)}, "refused"),
+        ({"requests": 0}, "0 of 0"),
+    ):
+        bad = replace(usual, **changes)
+        assert not bad.well
+        assert word in bad.words

@@ -35,6 +35,11 @@ def test_a_host_accepts_what_both_secrets_hold_by_the_names_of_their_writers():
     }
 
 
+def test_a_token_that_two_have_is_accepted_once():
+    same = {**VOICE, "MEDIA_UPLOAD_TOKEN_OTHER": OLD}
+    assert accepted_tokens([{"MEDIA_UPLOAD_TOKEN": OLD}, same]) == {"default": OLD}
+
+
 def test_what_is_used_at_any_time_was_accepted_a_step_before_and_is_a_step_later():
     steps = [VOICE, with_next(VOICE, NEW)]
     steps.append(with_other_used(steps[-1]))

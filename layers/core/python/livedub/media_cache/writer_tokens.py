@@ -45,16 +45,19 @@ def checked_token(token: str, variable: str) -> str:
 def accepted_tokens(secrets: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """What a host accepts where these are its secrets: tokens by the name under which writes are counted.
 
+    One that is in two places has the name of the first.
+
     Raises:
         ConfigurationError: one of them is no usable token.
     """
     found: dict[str, str] = {}
     for held in secrets:
         for member in _NAMES.keys() & held.keys():
-            name, other = _NAMES[member], held.get(OTHER_TOKEN, "")
-            found[name] = checked_token(held[member], member)
-            if other and other != held[member]:
-                found[f"{name}-other"] = checked_token(other, OTHER_TOKEN)
+            name = _NAMES[member]
+            for name_there, variable in ((name, member), (f"{name}-other", OTHER_TOKEN)):
+                token = held.get(variable, "")
+                if token and token not in found.values():
+                    found[name_there] = checked_token(token, variable)
     return found
 
 
