@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from tests.infra.conftest import ROOT
@@ -21,17 +23,23 @@ LOGS = {
 LOGS_UNIT = ROOT / "layers/core/python/livedub/host_logs/livedub-logs.service"
 
 PLAYED = {
-    # s3 cp --only-show-errors --region R URL FILE; secretsmanager get-secret-value ...
-    "aws": 'case $1 in s3) cp "$ARCHIVES/${6##*/}" "$7" ;; secretsmanager) printf "%s\\n" "${PLAYED_KEY-}" ;; esac',
+    "apt-get": "",
+    # s3 cp --only-show-errors --region R URL FILE; secretsmanager get-secret-value ...; ecr get-login-password ...
+    "aws": 'case $1 in s3) cp "$ARCHIVES/${6##*/}" "$7" ;; secretsmanager) printf "%s\\n" "${PLAYED_KEY-}" ;; '
+    "ecr) echo password ;; esac",
     "blkid": 'exit "$BLKID"',
+    "chown": "",
     "cloud-init": 'exit "${CLOUD_INIT:-0}"',
     # Ready once there is nothing wrong with the release that is in place.
     "curl": '[ -z "$(find "$ROOT/opt/livedub/" -name broken)" ]',
     "dnf": "",
+    "docker": '[ "$1" != login ] || cat >/dev/null',
     "dpkg": "",
     "mkfs.ext4": "",
     "mount": "",
     "mountpoint": '[ "$2" != "${UNMOUNTED:-}" ]',
+    "nvidia-ctk": "",
+    "nvidia-smi": "",
     "systemctl": 'case $1 in restart) for unit in "${@:2}"; do touch "$ROOT/active.$unit"; done ;; '
     'is-active) [ -e "$ROOT/active.${*: -1}" ] ;; esac',
     "systemd-sysusers": "",
@@ -51,11 +59,11 @@ class PlayedHost:
     folder: Path
 
     @classmethod
-    def made(cls, folder: Path, *folders: str) -> Self:
-        """In `folder`, with `folders` below its root."""
+    def made(cls, folder: Path, *folders: str, plays: Mapping[str, str] = MappingProxyType({})) -> Self:
+        """In `folder`, with `folders` below its root; `plays` does instead what a program of PLAYED does."""
         for each in ("bin", "archives", "devices", "root/etc", *(f"root/{name}" for name in folders)):
             (folder / each).mkdir(parents=True)
-        for program, does in PLAYED.items():
+        for program, does in {**PLAYED, **plays}.items():
             path = folder / "bin" / program
             path.write_text(f'#!/usr/bin/env bash\nprintf "%s %s\\n" "${{0##*/}}" "$*" >>"$CALLS"\n{does}\n')
             path.chmod(0o755)
@@ -109,7 +117,10 @@ class PlayedHost:
         unit = self.root / "etc/systemd/system" / LOGS_UNIT.name
         assert unit.read_text() == LOGS_UNIT.read_text()
         assert (self.root / "usr/local/bin/livedub").is_file()
-        return journal_goes_to(self.root)
+        lines = (self.root / "etc/livedub/logs.env").read_text().splitlines()
+        settings = dict(line.split("=", 1) for line in lines)
+        assert settings.pop("AWS_DEFAULT_REGION") == "eu-west-1"
+        return settings
 
     def forget(self) -> None:
         """Begin a new list of calls; what runs goes on running."""
@@ -124,11 +135,3 @@ class PlayedHost:
     def current(self) -> str:
         """The release that is in place."""
         return (self.root / "opt/livedub").readlink().name
-
-
-def journal_goes_to(root: Path) -> dict[str, str]:
-    """What livedub-logs.service of the host below `root` is told, without the region."""
-    lines = (root / "etc/livedub/logs.env").read_text().splitlines()
-    settings = dict(line.split("=", 1) for line in lines)
-    assert settings.pop("AWS_DEFAULT_REGION") == "eu-west-1"
-    return settings

@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.infra.conftest import ROOT
-from tests.infra.played_host import LOGS, LOGS_UNIT, journal_goes_to
+from tests.infra.played_host import LOGS, LOGS_UNIT, PlayedHost
 
-SCRIPTS = ROOT / "infra/user_data"
 KEY_OF_A_HOST = '{"STS_API_KEY": "k1"}'
 CONTAINER = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/livedub/sts@sha256:" + "a" * 64
-
-PLAYED = {
-    "aws": 'case $1 in s3) cp "$ARCHIVES/${6##*/}" "$7" ;; ecr) echo password ;;\n'
-    'secretsmanager) printf "%s\\n" "$SECRET" ;; esac',
-    "apt-get": "",
-    "chown": "",
-    "curl": '[ ! -e "$ARCHIVES/sick" ]',
-    "docker": '[ "$1" != login ] || cat >/dev/null',
-    "mountpoint": '[ -z "${UNMOUNTED:-}" ]',
-    "nvidia-ctk": "",
-    "nvidia-smi": "",
-    "systemctl": "",
-    "systemd-sysusers": "",
-    # Owners are not of this machine.
-    "install": 'a=(); while [ $# -gt 0 ]; do case $1 in -o | -g) shift ;; *) a+=("$1") ;; esac; shift; done\n'
-    'exec /usr/bin/install "${a[@]}"',
-    "python3.11": 'exec "$PYTHON" "$@"',
-}
-"""Programs of the host, by what they do beside noting how they were called."""
+MODELS = "var/lib/livedub-sts"
 
 CLI = """
 import os, sys
@@ -44,58 +23,32 @@ with open(os.environ["CALLS"], "a") as calls:
 """
 
 
-@dataclass(frozen=True)
-class Host:
-    """A host's file system in a folder."""
-
-    folder: Path
-
-    @property
-    def root(self) -> Path:
-        return self.folder / "root"
-
-    @property
-    def calls(self) -> list[str]:
-        return (self.folder / "calls").read_text().splitlines()
-
-    def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": f"{self.folder / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin",
-            "ROOT": str(self.root),
-            "CALLS": str(self.folder / "calls"),
-            "ARCHIVES": str(self.folder / "archives"),
-            "PYTHON": sys.executable,
-            "PATIENCE_S": "2",
-            "SECRET": KEY_OF_A_HOST,
-            "RELEASE_ID": "one",
-            "AWS_REGION": "eu-west-1",
-            "HOME": str(self.folder),
-            **variables,
-        }
-        return subprocess.run(
-            ["bash", str(SCRIPTS / script)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+class Host(PlayedHost):
+    """A worker host, or the GPU host."""
 
     def install_worker(self, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run(
             "worker_install.sh",
-            WHEEL_URL="s3://assets/livedub.whl",
-            PACKAGES_URL="s3://assets/packages.zip",
-            NAMESPACE="livedub/prod",
-            DRAIN_S="120",
-            **LOGS,
-            **variables,
+            **{
+                "RELEASE_ID": "one",
+                "AWS_REGION": "eu-west-1",
+                "WHEEL_URL": "s3://assets/livedub.whl",
+                "PACKAGES_URL": "s3://assets/packages.zip",
+                "NAMESPACE": "livedub/prod",
+                "DRAIN_S": "120",
+                **LOGS,
+                **variables,
+            },
         )
 
     def install_gpu(self, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run(
             "gpu_host_install.sh",
             **{
+                "RELEASE_ID": "one",
+                "AWS_REGION": "eu-west-1",
+                "PATIENCE_S": "2",
+                "PLAYED_KEY": KEY_OF_A_HOST,
                 "CONTAINER": CONTAINER,
                 "PRIVATE_IP": "10.0.16.30",
                 "PORT": "8000",
@@ -107,9 +60,6 @@ class Host:
             },
         )
 
-    def of(self, program: str) -> list[str]:
-        return [call.partition(" ")[2] for call in self.calls if call.split(" ", 1)[0] == program]
-
     @property
     def unit(self) -> str:
         return (self.root / "etc/systemd/system/livedub-sts.service").read_text()
@@ -117,25 +67,22 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    for folder in ("bin", "archives", "root"):
-        (tmp_path / folder).mkdir()
-    for name, does in PLAYED.items():
-        program = tmp_path / "bin" / name
-        program.write_text(f'#!/usr/bin/env bash\nprintf "%s\\n" "{name} $*" >>"$CALLS"\n{does}\n')
-        program.chmod(0o755)
-    (tmp_path / "calls").touch()
-    archives = tmp_path / "archives"
-    with zipfile.ZipFile(archives / "livedub.whl", "w") as wheel:
+    made = Host.made(
+        tmp_path,
+        # What is installed is run: its own interpreter tells how.
+        plays={"python3.11": 'exec "$PYTHON" "$@"', "curl": '[ ! -e "$ARCHIVES/sick" ]'},
+    )
+    with zipfile.ZipFile(made.archives / "livedub.whl", "w") as wheel:
         wheel.writestr("livedub/__init__.py", "")
         wheel.writestr("livedub/cli/__init__.py", "")
         wheel.writestr("livedub/cli/main.py", CLI)
         unit = ROOT / "media_edge/worker/livedub-agent.service"
         wheel.writestr("media_edge/worker/livedub-agent.service", unit.read_text())
         wheel.writestr(f"livedub/host_logs/{LOGS_UNIT.name}", LOGS_UNIT.read_text())
-    with zipfile.ZipFile(archives / "packages.zip", "w") as packages:
+    with zipfile.ZipFile(made.archives / "packages.zip", "w") as packages:
         packages.writestr("boto3/__init__.py", "")
-    (archives / "worker.txt").write_text("# The worker.\ngstreamer1.0-tools\nrubberband-cli\n")
-    return Host(tmp_path)
+    (made.archives / "worker.txt").write_text("# The worker.\ngstreamer1.0-tools\nrubberband-cli\n")
+    return made
 
 
 class TestWorker:
@@ -144,7 +91,7 @@ class TestWorker:
         assert done.returncode == 0, done.stderr
         (written,) = host.of("livedub")
         assert written.startswith(
-            f"hosts environment {host.root}/etc/livedub/agent.env --parameters /livedub/prod/workers"
+            "hosts environment /etc/livedub/agent.env --parameters /livedub/prod/workers"
         )
         assert {"AGENT_", "S3_"} <= set(written.replace("--prefix ", "").split())
         assert written.endswith("in eu-west-1")
@@ -166,9 +113,7 @@ class TestWorker:
 
     def test_its_journal_goes_away_before_anything_can_fail(self, host: Host):
         assert host.install_worker().returncode == 0
-        assert journal_goes_to(host.root) == LOGS
-        unit = host.root / "etc/systemd/system" / LOGS_UNIT.name
-        assert unit.read_text() == LOGS_UNIT.read_text()
+        assert host.journal_goes_to == LOGS
         (written,) = host.of("livedub")
         begun = host.calls.index("systemctl enable --quiet --now livedub-logs")
         assert begun < host.calls.index(f"livedub {written}")
@@ -192,7 +137,7 @@ class TestWorker:
 
     @pytest.mark.parametrize("missing", ["livedub.whl", "packages.zip", "worker.txt"])
     def test_without_all_of_it_no_agent_starts(self, host: Host, missing: str):
-        (host.folder / "archives" / missing).unlink()
+        (host.archives / missing).unlink()
         done = host.install_worker(DEBIAN_URL="s3://assets/worker.txt")
         assert done.returncode != 0
         assert not [call for call in host.of("systemctl") if "--now" in call]
@@ -213,9 +158,7 @@ class TestGpuHost:
 
     def test_its_journal_goes_away_before_anything_can_fail(self, host: Host):
         assert host.install_gpu().returncode == 0
-        assert journal_goes_to(host.root) == LOGS
-        unit = host.root / "etc/systemd/system" / LOGS_UNIT.name
-        assert unit.read_text() == LOGS_UNIT.read_text()
+        assert host.journal_goes_to == LOGS
         pulled = next(index for index, call in enumerate(host.calls) if call.startswith("docker pull"))
         assert host.calls.index("systemctl restart livedub-logs") < pulled
         assert (host.root / "opt/livedub").stat().st_mode & 0o777 == 0o755
@@ -236,7 +179,7 @@ class TestGpuHost:
 
     @pytest.mark.parametrize("secret", ['{"STS_API_KEY": ""}', "{}"])
     def test_no_key_is_said_and_nothing_started(self, host: Host, secret: str):
-        done = host.install_gpu(SECRET=secret)
+        done = host.install_gpu(PLAYED_KEY=secret)
         assert done.returncode != 0
         assert "livedub/prod/sts/secrets has no STS_API_KEY: put one in" in done.stderr
         assert "restart livedub-sts" not in host.of("systemctl")
@@ -248,7 +191,7 @@ class TestGpuHost:
 
     def test_one_that_does_not_get_ready_makes_room_for_the_one_before(self, host: Host):
         assert host.install_gpu().returncode == 0
-        (host.folder / "archives/sick").touch()
+        (host.archives / "sick").touch()
         done = host.install_gpu(RELEASE_ID="two", CONTAINER=CONTAINER.replace("a" * 64, "b" * 64))
         assert done.returncode == 1
         assert "release two is not ready within 2 s: the one before runs again" in done.stderr
@@ -256,7 +199,7 @@ class TestGpuHost:
         assert host.of("systemctl").count("restart livedub-sts") == 3
 
     def test_a_first_one_that_does_not_get_ready_is_said(self, host: Host):
-        (host.folder / "archives/sick").touch()
+        (host.archives / "sick").touch()
         done = host.install_gpu()
         assert done.returncode == 1
         assert "journalctl -u livedub-sts" in done.stderr
@@ -269,7 +212,7 @@ class TestGpuHost:
         assert f"{missing} is missing: take an Ubuntu image" in done.stderr
 
     def test_models_that_are_not_mounted_are_not_fetched(self, host: Host):
-        done = host.install_gpu(UNMOUNTED="1")
+        done = host.install_gpu(UNMOUNTED=f"{host.root}/{MODELS}")
         assert done.returncode == 1
         assert "is not mounted" in done.stderr
         assert host.of("docker") == []
