@@ -47,7 +47,7 @@ async def ended(supervisor: Supervisor, env: dict[str, str]) -> tuple[int, str]:
 async def test_it_lives_without_server_and_control_plane_and_ends_on_sigterm(supervisor: Supervisor):
     env = environment()
     relay = await start(supervisor, env)
-    ready = json.loads(await asyncio.wait_for(relay.line('"ready"'), 5))
+    ready = json.loads(await asyncio.wait_for(relay.line('"ready"'), 30))
     assert ready == {"event": "ready", "address": f"http://127.0.0.1:{env['RELAY_PORT']}"}
     assert await supervisor.stop(relay) == 0
 

@@ -76,7 +76,7 @@ async def test_a_server_that_never_answers_takes_nothing_and_can_be_left(black_h
             assert publisher.queued_tags >= 50
             began = time.monotonic()
             publisher.close()
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5  # and not when the connection gives up
 
 
 async def test_an_ingest_of_a_silent_server_ends_by_itself(black_hole: socket.socket):

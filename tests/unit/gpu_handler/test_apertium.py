@@ -1,7 +1,6 @@
 """Apertium's programs as they are installed: null-flush, escaping, threads, death and time-outs."""
 
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,11 +47,12 @@ def test_both_directions(translator: ApertiumTranslator):
     assert said(translator, "La casa es grande.", "es", "en") == "The house is big."
 
 
-def test_an_answer_takes_milliseconds_once_the_programs_run(translator: ApertiumTranslator):
-    started_s = time.monotonic()
+def test_the_programs_are_started_once_for_many_texts(pipeline: ApertiumPipeline):
+    pipeline.translate("house")
+    started = [process.pid for process in pipeline._processes]
     for _ in range(20):
-        said(translator, "The players are coming back to the field.", "en", "es")
-    assert time.monotonic() - started_s < 2.0  # one `apertium` command each would take 2.5 s at best
+        pipeline.translate("The players are coming back to the field.")
+    assert [process.pid for process in pipeline._processes] == started != []
 
 
 def test_a_pair_it_lacks_is_a_key_error(translator: ApertiumTranslator):
@@ -97,13 +97,13 @@ def test_a_program_that_died_between_two_texts_is_started_again(pipeline: Aperti
     pipeline.translate("house")
     victim = pipeline._processes[3]
     victim.kill()
-    victim.wait(timeout=5)
+    victim.wait(timeout=30)
     assert pipeline.translate("The house is big.") == "La casa es grande."
 
 
 def test_a_program_that_dies_in_the_middle_is_an_error_once(tmp_path: Path):
     (tmp_path / "dying.mode").write_text("false $1\n")
-    programs = ApertiumPipeline("dying", modes_path=tmp_path, timeout_s=5)
+    programs = ApertiumPipeline("dying", modes_path=tmp_path, timeout_s=30)
     with pytest.raises((RuntimeError, OSError)):
         programs.translate("house")
     assert programs._processes == []
@@ -115,10 +115,8 @@ def test_silence_is_a_time_out_and_the_programs_are_ended(tmp_path: Path):
     programs = ApertiumPipeline("mute", modes_path=tmp_path, timeout_s=0.3)
     programs._start()
     (process,) = programs._processes
-    started_s = time.monotonic()
     with pytest.raises(TimeoutError, match=r"0\.3 s"):
         programs.translate("house")
-    assert time.monotonic() - started_s < 3
     assert process.poll() is not None
     assert programs._processes == []
 
