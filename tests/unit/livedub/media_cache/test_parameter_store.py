@@ -1,6 +1,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -8,7 +9,8 @@ import pytest
 from moto import mock_aws
 
 from livedub.errors import ConfigurationError
-from livedub.media_cache.host_environment import write_environment
+from livedub.media_cache import host_environment
+from livedub.media_cache.host_environment import write_environment, write_tokens
 from livedub.media_cache.parameter_store import ParameterStore
 from livedub.supervision.store_errors import StoreUnavailableError
 
@@ -129,3 +131,23 @@ class TestEnvironmentFile:
             write_environment(path, {"MEDIA_UPLOAD_TOKEN": "token\nLD_PRELOAD=x"})
         assert path.read_text() == 'MEDIA_UPLOAD_TOKEN="token"\n'
         assert [file.name for file in tmp_path.iterdir()] == ["media.env"]
+
+
+@pytest.mark.parametrize(("euid", "given"), [(0, [4_711]), (1_000, [])])
+def test_tokens_are_the_upload_services_to_read_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, euid: int, given: list[int]
+):
+    users = {"livedub-media-upload": SimpleNamespace(pw_uid=4_711)}
+    gave: list[int] = []
+    monkeypatch.setattr(host_environment.pwd, "getpwnam", users.__getitem__)
+    monkeypatch.setattr(host_environment.os, "geteuid", lambda: euid)
+    monkeypatch.setattr(host_environment.os, "fchown", lambda _file, uid, _group: gave.append(uid))
+    write_tokens(tmp_path / "tokens", {"default": "d" * 32, "voice": "v" * 32})
+    assert (tmp_path / "tokens").read_text() == f"default={'d' * 32}\nvoice={'v' * 32}\n"
+    assert (tmp_path / "tokens").stat().st_mode & 0o777 == 0o600
+    assert gave == given
+    # Where there is no such user the file is ours.
+    users.clear()
+    gave.clear()
+    write_tokens(tmp_path / "tokens", {})
+    assert ((tmp_path / "tokens").read_text(), gave) == ("", [])
