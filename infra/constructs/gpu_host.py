@@ -73,7 +73,7 @@ class GpuHost(ManagedHost):
                 "PACKAGES": Archive(sources.build / "hosts" / "media"),
                 "LIVEDUB": Archive(sources.build / "wheels" / f"livedub-{__version__}-py3-none-any.whl"),
             },
-            install=sources.user_data("gpu_host_install.sh"),
+            install=[sources.user_data("gpu_host_install.sh")],
         )
         self.release.grant_read(self.role)
         self.allow([secret.secret_arn], "secretsmanager:GetSecretValue")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,18 +60,18 @@ class Archive:
 
 
 class HostRelease(Construct):
-    """One release: archives by name, and the script that installs them.
+    """One release: archives by name, and the script that installs them: the parts of `install`, one below the other.
 
     The script finds `<NAME>_URL` (s3://...) of each archive, RELEASE_ID and AWS_REGION beside the settings it is given.
     What runs it needs `aws` on the host, and the right of `grant_read`.
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, archives: Mapping[str, Archive], install: Path
+        self, scope: Construct, construct_id: str, *, archives: Mapping[str, Archive], install: Sequence[Path]
     ) -> None:
         super().__init__(scope, construct_id)
         self._archives = {name: self._archive(name, archive) for name, archive in archives.items()}
-        self._install = s3_assets.Asset(self, "Install", path=str(install))
+        self._install = self._script("Install", install)
         together = "".join(asset.asset_hash for asset in self._assets)
         self.version = hashlib.sha256(together.encode()).hexdigest()[:16]
 
@@ -131,6 +132,13 @@ class HostRelease(Construct):
             f"timeout {_READABLE_S} bash -c '{until}' fetch \"$script\"",
             'bash "$script"',
         ]
+
+    def _script(self, construct_id: str, parts: Sequence[Path]) -> s3_assets.Asset:
+        """One file of all `parts`. CDK copies it into the assembly at once, so it need not stay where it is made."""
+        with tempfile.TemporaryDirectory() as folder:
+            together = Path(folder) / parts[-1].name
+            together.write_text("".join(part.read_text(encoding="utf-8") for part in parts), encoding="utf-8")
+            return s3_assets.Asset(self, construct_id, path=str(together))
 
     def _archive(self, name: str, archive: Archive) -> s3_assets.Asset:
         return s3_assets.Asset(

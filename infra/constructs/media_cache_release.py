@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,13 @@ class HostSources:
         packages: third-party packages, with Caddy in `bin`; setup/build_host_packages.sh.
         shared: the folder that holds `python/livedub`.
         cache: the package media_edge.cache, its units and its Caddyfile.
-        install: the script that installs the three.
+        install: the parts of the script that installs the three.
     """
 
     packages: Path
     shared: Path
     cache: Path
-    install: Path
+    install: Sequence[Path]
 
     def archives(self) -> dict[str, Archive]:
         """By the names that the script knows them by."""

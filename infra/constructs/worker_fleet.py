@@ -71,7 +71,7 @@ class WorkerFleet(ManagedHost):
             self,
             "Release",
             archives=_archives(config, sources),
-            install=sources.user_data("worker_install.sh"),
+            install=[sources.user_data("worker_install.sh")],
         )
         self.release.grant_read(self.role)
         self._first_boot = "".join(

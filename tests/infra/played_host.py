@@ -1,6 +1,7 @@
 """A host's file system in a folder, with AWS, systemd and the package managers played: its scripts run as they are."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,16 @@ LOGS = {
 }
 """What every installation is told of where the host's journal goes."""
 LOGS_UNIT = ROOT / "layers/core/python/livedub/host_logs/livedub-logs.service"
+
+
+def variables_of(*scripts: str) -> set[str]:
+    """What parts of one script say in their first comments that they need, beside what is for tests."""
+    heads = [
+        re.split("^[^#]", (SCRIPTS / script).read_text(), maxsplit=1, flags=re.MULTILINE)[0]
+        for script in scripts
+    ]
+    return set(re.findall(r"\b([A-Z][A-Z_]+)\b", "".join(heads))) - {"ROOT", "PATIENCE_S"}
+
 
 PLAYED = {
     "apt-get": "",

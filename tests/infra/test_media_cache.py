@@ -1,6 +1,5 @@
 """Network and media cache: who reaches whom, who may do what, what outlives what."""
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -22,6 +21,9 @@ from tests.infra.conftest import (
     synthesize_into,
 )
 from tests.infra.conftest import Synthesized as Environment
+from tests.infra.played_host import SCRIPTS, variables_of
+
+INSTALL = ("release_install.sh", "media_cache_install.sh")
 
 if TYPE_CHECKING:
     from infra.config import EnvironmentConfig
@@ -317,9 +319,7 @@ def test_a_deployment_installs_what_it_holds_and_waits_for_it(prod: Synthesized)
     exported = {
         name: value for each in commands for name, value in re.findall(r"^export (\w+)='(.*)'$", each)
     }
-    install = (ROOT / "infra/user_data/media_cache_install.sh").read_text()
-    wanted = set(re.findall(r"\b([A-Z][A-Z_]+)\b", install.split("set -euo")[0])) - {"ROOT", "PATIENCE_S"}
-    assert set(exported) == wanted
+    assert set(exported) == variables_of(*INSTALL)
     assert exported["PRIVATE_IP"] == "10.0.1.30"
     assert exported["NAMESPACE"] == "livedub/prod"
     for name in ("PACKAGES_URL", "SHARED_URL", "CACHE_URL"):
@@ -340,8 +340,8 @@ def test_the_archives_hold_the_units_and_the_package(prod: Synthesized):
     scripts = [
         prod.folder / each["source"]["path"] for each in assets if each["source"]["packaging"] == "file"
     ]
-    install = hashlib.sha256((ROOT / "infra/user_data/media_cache_install.sh").read_bytes()).hexdigest()
-    assert install in {hashlib.sha256(path.read_bytes()).hexdigest() for path in scripts}
+    install = b"".join((SCRIPTS / part).read_bytes() for part in INSTALL)
+    assert install in [path.read_bytes() for path in scripts]
 
 
 # --- settings and rights

@@ -14,6 +14,7 @@ import pytest
 from livedub import __version__
 from livedub.errors import ConfigurationError, MissingPrerequisiteError
 from tests.infra.conftest import FROM_THE_DEPLOYER, ROOT, Part, Synthesized, given, synthesize_into
+from tests.infra.played_host import variables_of
 
 
 @pytest.fixture
@@ -200,14 +201,8 @@ def test_a_deployment_installs_what_it_holds_and_waits_for_it(prod: Synthesized,
         installation["Parameters"]["executionTimeout"][0]
     )
     found, exported = commands(media)
-    script = (ROOT / "infra/user_data/media_install.sh").read_text()
-    wanted = set(re.findall(r"\b([A-Z][A-Z_]+)\b", script.split("set -euo")[0])) - {
-        "ROOT",
-        "PATIENCE_S",
-        "MTX",
-    }
     # The agent is installed by the first boot; its address is in the release all the same.
-    assert set(exported) - {"SSM_AGENT_URL"} == wanted
+    assert set(exported) - {"SSM_AGENT_URL"} == variables_of("release_install.sh", "media_install.sh")
     assert exported["PRIVATE_IP"] == "10.0.100.30"
     assert exported["API_NETWORKS"] == "10.0.0.0/16"
     assert exported["RECORD"] == "no"

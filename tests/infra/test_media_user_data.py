@@ -44,7 +44,7 @@ class Host(PlayedHost):
             "PLAYED_KEY": KEY,
             **LOGS,
         }
-        return self.run("media_install.sh", **{**settings, **variables})
+        return self.run("release_install.sh", "media_install.sh", **{**settings, **variables})
 
     def release(
         self,

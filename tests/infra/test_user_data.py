@@ -33,7 +33,7 @@ class Host(PlayedHost):
             "MEDIA_PORT": "8443",
             **LOGS,
         }
-        return self.run("media_cache_install.sh", **{**settings, **variables})
+        return self.run("release_install.sh", "media_cache_install.sh", **{**settings, **variables})
 
     def release(self, name: str, *, broken: bool = False) -> None:
         """Put a release's archives where `aws s3 cp` finds them."""
