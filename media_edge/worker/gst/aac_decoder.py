@@ -7,7 +7,7 @@ import numpy as np
 from livedub.audio.pcm import PROGRAMME_CHANNELS, PROGRAMME_RATE_HZ
 from livedub.timeline.clock import NS_PER_S
 from media_edge.worker.audio_input import DecodedAudio
-from media_edge.worker.gst.pipeline import Pipeline, buffer_bytes
+from media_edge.worker.gst.pipeline import Pipeline, buffer_bytes, timed_buffer
 from media_edge.worker.gst.typelibs import Gst, GstAudio
 from media_edge.worker.units import AudioFormat, AudioUnit
 
@@ -30,12 +30,12 @@ class AacDecoder:
             f"! audio/x-raw,format=F32LE,layout=interleaved,channels={PROGRAMME_CHANNELS} "
             "! appsink name=pcm sync=false async=false max-buffers=512"
         )
-        self._source = self._pipeline.source("aac")
+        self._frames = self._pipeline.list_source("aac")
         self._sink = self._pipeline.sink("pcm")
         caps = Gst.Caps.from_string("audio/mpeg,mpegversion=4,stream-format=raw,framed=true")
         codec_data = Gst.Buffer.new_wrapped(audio_format.codec_data)
         caps.set_value("codec_data", codec_data)
-        self._source.set_caps(caps)
+        self._pipeline.source("aac").set_caps(caps)
         self._pending: list[Gst.Buffer] = []
         self._chunk_bytes = 0
         self._rate_hz = PROGRAMME_RATE_HZ
@@ -44,9 +44,7 @@ class AacDecoder:
 
     def push(self, unit: AudioUnit) -> None:
         """Take one frame; it is decoded from the next `pull` on."""
-        buffer = Gst.Buffer.new_wrapped(unit.data)
-        buffer.pts = unit.pts_ns + _PTS_BIAS_NS
-        self._pending.append(buffer)
+        self._pending.append(timed_buffer(unit.data, unit.pts_ns + _PTS_BIAS_NS))
 
     def pull(self) -> list[DecodedAudio]:
         """What is decoded by now; frames pushed since the last call go to the decoder in one go.
@@ -54,11 +52,8 @@ class AacDecoder:
         A thread is woken once for all of them, not once for each.
         """
         if self._pending:
-            frames = Gst.BufferList.new()
-            for buffer in self._pending:
-                frames.insert(-1, buffer)
+            self._frames.push(self._pending)
             self._pending.clear()
-            self._source.push_buffer_list(frames)
         decoded: list[DecodedAudio] = []
         while (sample := self._sink.try_pull_sample(0)) is not None:
             buffer = sample.get_buffer()

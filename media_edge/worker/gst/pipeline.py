@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from media_edge.worker.gst.typelibs import Gst, GstApp
@@ -27,6 +28,46 @@ class BusEvent:
     text: str
 
 
+class ListSource:
+    """An appsrc that is given buffers in lists, so that its thread wakes once for all of them.
+
+    A list is kept until appsrc has taken its buffers off its queue. GStreamer 1.22 goes through a list once more after
+    it has given it on, perhaps as a copy; were Python's reference the last one and dropped just then, the list would be
+    freed under it, and the process would end by SIGSEGV or the queue's level would be wrong for good.
+    """
+
+    def __init__(self, source: GstApp.AppSrc) -> None:
+        self._source = source
+        self._pushed = 0
+        self._kept: deque[tuple[int, Gst.BufferList]] = deque()
+
+    def push(self, buffers: Sequence[Gst.Buffer]) -> None:
+        """Queue `buffers`, in order; returns at once."""
+        listed = Gst.BufferList.new()
+        for buffer in buffers:
+            listed.insert(-1, buffer)
+        self._pushed += len(buffers)
+        self._kept.append((self._pushed, listed))
+        self._source.push_buffer_list(listed)
+        taken = self._pushed - self.queued_buffers
+        while self._kept and self._kept[0][0] <= taken:
+            self._kept.popleft()
+
+    def finish(self) -> None:
+        """End the stream after what is queued."""
+        self._source.end_of_stream()
+
+    @property
+    def queued_buffers(self) -> int:
+        """Buffers that were pushed and not taken yet."""
+        return self._source.get_property("current-level-buffers")
+
+    @property
+    def kept_lists(self) -> int:
+        """Lists that appsrc may still look at."""
+        return len(self._kept)
+
+
 class Pipeline:
     """A parsed pipeline on the system clock with base time 0, so that running time is local time."""
 
@@ -38,10 +79,18 @@ class Pipeline:
         self._pipeline.set_start_time(Gst.CLOCK_TIME_NONE)
         self._pipeline.set_base_time(0)
         self._bus = self._pipeline.get_bus()
+        # As long as the pipeline's threads, for what they keep.
+        self._list_sources: list[ListSource] = []
 
     def source(self, name: str) -> GstApp.AppSrc:
         """The appsrc called `name`."""
         return self._pipeline.get_by_name(name)
+
+    def list_source(self, name: str) -> ListSource:
+        """The appsrc called `name`, to be given lists."""
+        source = ListSource(self._pipeline.get_by_name(name))
+        self._list_sources.append(source)
+        return source
 
     def sink(self, name: str) -> GstApp.AppSink:
         """The appsink called `name`."""
@@ -60,11 +109,13 @@ class Pipeline:
 
         It joins streaming threads, and one of those may sit in a socket that nobody reads.
         """
-        thread = threading.Thread(
-            target=self._pipeline.set_state, args=(Gst.State.NULL,), name="pipeline stop", daemon=True
-        )
+        thread = threading.Thread(target=self._stop, name="pipeline stop", daemon=True)
         thread.start()
         thread.join(wait_s)
+
+    def _stop(self) -> None:
+        # A method of this object, so that the object lives until no streaming thread does.
+        self._pipeline.set_state(Gst.State.NULL)
 
     def events(self) -> Iterator[BusEvent]:
         """What the bus holds now; the rest of its traffic is dropped."""
@@ -77,6 +128,13 @@ class Pipeline:
                 yield BusEvent("warning", warning.message)
             elif message.type == Gst.MessageType.EOS:
                 yield BusEvent("eos", "end of stream")
+
+
+def timed_buffer(data: bytes, pts_ns: int) -> Gst.Buffer:
+    """A buffer of its own with a copy of `data`."""
+    buffer = Gst.Buffer.new_wrapped(data)
+    buffer.pts = pts_ns
+    return buffer
 
 
 def buffer_bytes(buffer: Gst.Buffer) -> bytes:

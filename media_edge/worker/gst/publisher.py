@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from media_edge.worker.egress import DueTag
 from media_edge.worker.endpoints import Endpoint
-from media_edge.worker.gst.pipeline import Pipeline, quote
-from media_edge.worker.gst.typelibs import Gst
+from media_edge.worker.gst.pipeline import Pipeline, quote, timed_buffer
 
 _CONNECT_TIMEOUT_S = 5
 _CHUNK_BYTES = 60_000
@@ -34,7 +33,7 @@ class RtmpPublisher:
             f"application={quote(endpoint.app)} stream={quote(endpoint.playpath)} timeout={_CONNECT_TIMEOUT_S} "
             f"chunk-size={_CHUNK_BYTES} sync=true async=false qos=false max-lateness=-1"
         )
-        self._source = self._pipeline.source("tags")
+        self._source = self._pipeline.list_source("tags")
         self._failure: str | None = None
         self._finished = False
         self._pipeline.play()
@@ -43,16 +42,11 @@ class RtmpPublisher:
         """Send each tag when local time reaches its due time, neighbours together; `tags` are in order of time."""
         for group in _neighbours(tags):
             due_ns = (group[0][1] + group[-1][1]) // 2
-            buffers = Gst.BufferList.new()
-            for tag, _ in group:
-                buffer = Gst.Buffer.new_wrapped(tag)
-                buffer.pts = due_ns
-                buffers.insert(-1, buffer)
-            self._source.push_buffer_list(buffers)
+            self._source.push([timed_buffer(tag, due_ns) for tag, _ in group])
 
     def finish(self) -> None:
         """Unpublish once everything pushed has left; `finished` tells when."""
-        self._source.end_of_stream()
+        self._source.finish()
 
     def poll(self) -> None:
         """Take news off the bus."""
@@ -75,7 +69,7 @@ class RtmpPublisher:
     @property
     def queued_tags(self) -> int:
         """Tags handed over and not yet taken by the sink."""
-        return self._source.get_property("current-level-buffers")
+        return self._source.queued_buffers
 
     def close(self) -> None:
         """Disconnect at once."""
