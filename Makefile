@@ -30,7 +30,7 @@ deploy-local: setup ## rehearse: every stack to a fresh AWS on this machine, a s
 
 test: setup ## all fast tests, under 10 minutes on 2 cores
 	@$(PYTEST) -q -n 3 -m "not slow and not realtime and not bench and not prove"
-	@$(PYTEST) -q -m "realtime and not slow and not bench and not prove"
+	@$(PYTEST) -q -m "realtime and not slow and not bench and not prove" tests/e2e tests/integration
 
 test-slow: setup ## the tests that take longer: real models end to end, every fault on a live stream
 	@$(PYTEST) -q -n 2 -m "slow and not realtime and not bench and not prove $(AND_NOT)"

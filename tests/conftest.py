@@ -18,12 +18,17 @@ settings.register_profile("explore", max_examples=1_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 _WITH_SERVERS = frozenset({"contract", "e2e", "integration", "statemachine"})
+_PACED = frozenset({"e2e", "integration", "prove"})
+"""Where tests may be `realtime`: `make test` looks for them nowhere else."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        folders = item.path.relative_to(item.config.rootpath).parts
+        if item.get_closest_marker("realtime") and not _PACED.intersection(folders):
+            raise pytest.UsageError(f"{item.nodeid} is realtime: move it to tests/integration or tests/e2e.")
         marked = any(item.get_closest_marker(name) for name in ("realtime", "slow"))
-        if marked or _WITH_SERVERS.intersection(item.path.relative_to(item.config.rootpath).parts):
+        if marked or _WITH_SERVERS.intersection(folders):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

@@ -149,6 +149,7 @@ def test_lines_of_every_service_and_how_full_the_host_is_arrive(host: Host, aws:
     assert "abcdefgh" not in json.dumps(stored)
 
 
+@pytest.mark.slow
 def test_a_restart_goes_on_where_it_was_and_a_stop_takes_the_last_words_along(host: Host, aws: Aws):
     aws.logs.create_log_group(logGroupName=host.group)
     with host.service() as process:
@@ -169,6 +170,7 @@ def test_a_restart_goes_on_where_it_was_and_a_stop_takes_the_last_words_along(ho
     assert "--merge" in second
 
 
+@pytest.mark.slow
 def test_killed_it_loses_nothing_that_it_had_not_delivered(host: Host, aws: Aws):
     host.write("one", "two")
     with host.service():
