@@ -19,12 +19,16 @@ class ProgressWatch:
         self._start_timeout_s = start_timeout_s
         self._moved_at_s: float | None = None
         self._output_ms: int | None = None
+        self._first_output_due_s = 0.0
         self.state = ""
 
     def hear(self, event: Mapping[str, Any], now_s: float) -> None:
         """Take one line."""
         if event.get("event") == "state":
             self.state = str(event.get("state"))
+        elif event.get("event") == "session":
+            # The publisher may be gone again before the delay is over: what it sent is still due.
+            self._first_output_due_s = now_s + float(event.get("delay_ms", 0)) / 1_000
         elif event.get("event") == "progress":
             self._hear_figures(event.get("output_media_ms"), now_s)
 
@@ -42,5 +46,6 @@ class ProgressWatch:
         advanced = isinstance(output_ms, int) and (self._output_ms is None or output_ms > self._output_ms)
         if isinstance(output_ms, int):
             self._output_ms = output_ms
-        if advanced or self.state in _IDLE_STATES or self._moved_at_s is None:
+        waits = self.state in _IDLE_STATES or (self._output_ms is None and now_s <= self._first_output_due_s)
+        if advanced or waits or self._moved_at_s is None:
             self._moved_at_s = now_s

@@ -78,6 +78,22 @@ def test_progress_is_output_that_advances():
     assert watch.moved_at_s(56.0) == 55.0
 
 
+@pytest.mark.parametrize("state", ["input_absent", "draining"])
+def test_a_stream_shorter_than_its_delay_is_waited_for(state: str):
+    watch = ProgressWatch(0.0, 45.0)
+    silent = {"event": "progress", "output_media_ms": None}
+    watch.hear({"event": "state", "state": "buffering"}, 10.0)
+    watch.hear({"event": "session", "delay_ms": 60_000}, 10.0)
+    watch.hear(silent, 11.0)
+    watch.hear({"event": "state", "state": state}, 15.0)
+    for now_s in (40.0, 70.0, 71.0):
+        watch.hear(silent, now_s)
+    assert watch.moved_at_s(72.0) == 70.0
+    watch.hear({"event": "progress", "output_media_ms": 100}, 73.0)
+    watch.hear({"event": "progress", "output_media_ms": 100}, 74.0)
+    assert watch.moved_at_s(75.0) == 73.0
+
+
 def test_a_row_without_media_server_starts_no_worker():
     with pytest.raises(InvalidInputError, match="media server"):
         worker_settings(StreamRecord("a"), 1, PublishToken.make(), None)
