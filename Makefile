@@ -34,7 +34,7 @@ test: setup ## all fast tests, under 10 minutes on 2 cores
 
 test-slow: setup ## the tests that take longer: real models end to end, every fault on a live stream
 	@$(PYTEST) -q -n 2 -m "slow and not realtime and not bench and not prove $(AND_NOT)"
-	@$(PYTEST) -q -m "slow and realtime and not bench and not prove $(AND_NOT)"
+	@$(PYTEST) -q -m "slow and realtime and not bench and not prove $(AND_NOT)" tests/e2e tests/integration
 
 test-torch: setup ## the engines that need torch, in an environment of their own (.venv-torch, built when it changed)
 	@setup/torch_environment.sh

@@ -19,7 +19,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 _WITH_SERVERS = frozenset({"contract", "e2e", "integration", "statemachine"})
 _PACED = frozenset({"e2e", "integration", "prove"})
-"""Where tests may be `realtime`: `make test` looks for them nowhere else."""
+"""Where tests may be `realtime`: `make test` and `make test-slow` look for them nowhere else."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
