@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-from aws_cdk import RemovalPolicy
-from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from infra.constructs.acknowledged import acknowledge
 from infra.constructs.media_cache_names import MediaCacheNames
+from infra.constructs.token_secret import make_token_secret
 
 
 class MediaCacheMaterial(Construct):
@@ -51,23 +49,12 @@ class MediaCacheMaterial(Construct):
                 string_value=names.base_url,
                 description="Where consumers find the media cache.",
             )
-        self.secret = secretsmanager.Secret(
+        self.secret = make_token_secret(
             self,
-            "Secret",
-            secret_name=names.secret,
+            name=names.secret,
             description="Of the media-cache host: MEDIA_UPLOAD_TOKEN, and MEDIA_TLS_PRIVKEY_B64 where it is given one.",
-            generate_secret_string=secretsmanager.SecretStringGenerator(
-                secret_string_template='{"MEDIA_TLS_PRIVKEY_B64": ""}',  # noqa: S106 - none
-                generate_string_key="MEDIA_UPLOAD_TOKEN",
-                password_length=token_length,
-                exclude_punctuation=True,
-                include_space=False,
-            ),
-            # Where the deployment that makes it fails it goes: its name would be in the way of the next.
-            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if survive else RemovalPolicy.DESTROY,
-        )
-        acknowledge(
-            self.secret,
-            "SMG4",
-            "The host must accept a new token before it is used: docs/media-cache.md, Tokens.",
+            token="MEDIA_UPLOAD_TOKEN",  # noqa: S106 - its name
+            others=("MEDIA_TLS_PRIVKEY_B64",),
+            token_length=token_length,
+            survive=survive,
         )
